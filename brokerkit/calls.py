@@ -1,0 +1,291 @@
+"""A task with bound arguments, not yet sent; and how it, or an event, becomes a message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from brokerkit.clock import Clock
+from brokerkit.codec import Decoder, Limits, check_nesting, encode
+from brokerkit.errors import EncodeError
+from brokerkit.ids import IdFactory
+from brokerkit.message import MSGPACK, NORMAL, Message, Outgoing, Scalar
+from brokerkit.records import TaskRecord, TaskStatus
+from brokerkit.topology import Exchange, Retry, priority_number
+
+R_co = TypeVar("R_co", covariant=True)
+
+RecordLevel = Literal["outcome", "full", "none"]
+_CONTROL = {code for code in range(32)} | {127}
+
+
+class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one message is sent. Every field is optional.
+
+    Args:
+        delay: Seconds, or a timedelta, before it may start.
+        at: A time with a zone before which it may not start; instead of ``delay``.
+        priority: 0..9, or "low", "normal", "high", "critical".
+        expires: Not started later than this: seconds or a timedelta from now, or a time with a zone.
+        timeout: Seconds for one attempt.
+        retry: A retry policy over the task's own.
+        headers: The sender's own headers: names to strings, numbers or booleans.
+        correlation_id: The sender's own.
+        metadata: Searchable labels for the record.
+        id: The message's id instead of a new one; at most 200 characters.
+    """
+
+    delay: float | timedelta | None = None
+    at: datetime | None = None
+    priority: int | str | None = None
+    expires: float | timedelta | datetime | None = None
+    timeout: float | timedelta | None = None
+    retry: Retry | None = None
+    headers: Mapping[str, Scalar] | None = None
+    correlation_id: str | None = None
+    metadata: Mapping[str, Scalar] | None = None
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delay is not None and self.at is not None:
+            raise ValueError("give delay= or at=, not both")
+        for name, moment in (("at", self.at), ("expires", self.expires)):
+            if isinstance(moment, datetime) and moment.tzinfo is None:
+                raise ValueError(f"{name}={moment!r} has no time zone; use datetime.now(timezone.utc) + ...")
+        for name, span in (("delay", self.delay), ("expires", self.expires), ("timeout", self.timeout)):
+            if not isinstance(span, datetime) and span is not None and not 0 <= seconds(span) < float("inf"):
+                raise ValueError(f"{name}={span!r}: give seconds >= 0 or a timedelta")
+        if self.id is not None and not 0 < len(self.id) <= 200:
+            raise ValueError("id= takes 1 to 200 characters")
+
+
+NO_OPTIONS = SendOptions()
+
+
+def seconds(span: float | timedelta) -> float:
+    """A duration in seconds."""
+    return span.total_seconds() if isinstance(span, timedelta) else float(span)
+
+
+class TaskProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sender must know of a task.
+
+    Args:
+        name: The wire name.
+        queue: The queue it is sent to.
+        priority: Default priority, 0..9.
+        expires: Seconds after sending within which it must start; None for no limit.
+        record: What is kept of it in the store.
+        reply: Whether its result is sent back.
+        metadata: Default labels.
+    """
+
+    name: str
+    queue: str
+    priority: int = NORMAL
+    expires: float | None = None
+    record: RecordLevel = "outcome"
+    reply: bool = True
+    metadata: dict[str, Scalar] = {}
+
+
+class Call(Generic[R_co]):
+    """A task with bound arguments: a value that can be sent, any number of times.
+
+    Args:
+        profile: The task.
+        body: The encoded arguments.
+        content_type: How they are encoded.
+        options: How to send it.
+        result: Decodes the result.
+    """
+
+    __slots__ = ("body", "content_type", "options", "profile", "result")
+
+    def __init__(
+        self,
+        profile: TaskProfile,
+        body: bytes,
+        content_type: str,
+        options: SendOptions,
+        result: Callable[[bytes, str], R_co],
+    ) -> None:
+        self.profile = profile
+        self.body = body
+        self.content_type = content_type
+        self.options = options
+        self.result = result
+
+    def __repr__(self) -> str:
+        return f"Call({self.profile.name!r}, queue={self.profile.queue!r})"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Who sends: the message whose handler leaves this one as a follow-up.
+
+    Args:
+        parent: That message's id.
+        root: The id of the first message of the family.
+        id: The id the follow-up must have.
+    """
+
+    parent: str
+    root: str
+    id: str
+
+
+class Composer:
+    """Makes messages from calls and events. Pure but for the clock and the ids.
+
+    Args:
+        clock: Supplies the time.
+        ids: Makes ids.
+        limits: What is refused.
+        content_type: How events are encoded.
+        records: Whether a PENDING record is made for tasks that keep one.
+    """
+
+    def __init__(
+        self, clock: Clock, ids: IdFactory, limits: Limits, *, content_type: str = MSGPACK, records: bool = True
+    ) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._records = records
+        self.content_type = content_type
+
+    def call(self, call: Call[Any], *, reply_to: str | None = None, origin: Origin | None = None) -> Outgoing:
+        """The message of a call, addressed straight to the task's queue, with its PENDING record.
+
+        Raises:
+            EncodeError: A header is not a header, or the headers are too large.
+        """
+        profile, options = call.profile, call.options
+        now = self._clock.now()
+        message = Message(
+            id=options.id or (origin.id if origin else self._ids(now)),
+            name=profile.name,
+            body=call.body,
+            content_type=call.content_type,
+            priority=profile.priority,
+            created=now,
+            expires=None if profile.expires is None else now + profile.expires,
+            reply_to=reply_to if profile.reply else None,
+            routing_key=profile.queue,
+            metadata=profile.metadata,
+            parent=origin.parent if origin else None,
+            root=origin.root if origin else None,
+        )
+        if options is not NO_OPTIONS:
+            message = self._with_options(message, options, now)
+        record = _pending(message, profile.queue) if self._records and profile.record != "none" else None
+        return Outgoing(message, "", profile.queue, record)
+
+    def event(
+        self,
+        payload: Any,
+        exchange: str | Exchange,
+        routing_key: str,
+        options: SendOptions = NO_OPTIONS,
+        *,
+        origin: Origin | None = None,
+    ) -> Outgoing:
+        """The message of an event. Its name is its type's name, "" for plain values.
+
+        Raises:
+            EncodeError: The payload cannot be encoded, or is too large or too deep.
+        """
+        now = self._clock.now()
+        body = encode(payload, self.content_type)
+        if len(body) > self._limits.body:
+            raise EncodeError(f"event of {len(body)} bytes is over the limit of {self._limits.body}")
+        check_nesting(body, self.content_type, self._limits)
+        target = exchange if isinstance(exchange, str) else exchange.name
+        message = Message(
+            id=origin.id if origin else self._ids(now),
+            name=event_name(type(payload)),
+            body=body,
+            content_type=self.content_type,
+            created=now,
+            exchange=target,
+            routing_key=routing_key,
+            parent=origin.parent if origin else None,
+            root=origin.root if origin else None,
+        )
+        if options is not NO_OPTIONS:
+            message = self._with_options(message, options, now)
+        return Outgoing(message, target, routing_key)
+
+    def _with_options(self, message: Message, options: SendOptions, now: float) -> Message:
+        changes: dict[str, Any] = {}
+        if options.id is not None:
+            changes["id"] = options.id
+        if options.priority is not None:
+            changes["priority"] = priority_number(options.priority)
+        if options.delay is not None:
+            changes["due"] = now + seconds(options.delay) or None
+        elif options.at is not None:
+            changes["due"] = options.at.timestamp()
+        if options.expires is not None:
+            changes["expires"] = _moment(options.expires, now)
+        if options.timeout is not None:
+            changes["timeout"] = seconds(options.timeout)
+        if options.retry is not None:
+            changes["retry"] = msgspec.json.encode(options.retry).decode()
+        if options.headers:
+            changes["headers"] = self._checked(options.headers)
+        if options.metadata:
+            changes["metadata"] = {**message.metadata, **options.metadata}
+        if options.correlation_id is not None:
+            changes["correlation_id"] = options.correlation_id
+        return msgspec.structs.replace(message, **changes) if changes else message
+
+    def _checked(self, headers: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        size = 0
+        for name, value in headers.items():
+            if not isinstance(name, str) or not isinstance(value, str | int | float | bool):
+                raise EncodeError(f"header {name!r}: names are strings, values are strings, numbers or booleans")
+            if name.startswith("bk-"):
+                raise EncodeError(f"header {name!r}: names that begin with 'bk-' are brokerkit's own")
+            if any(ord(char) in _CONTROL for char in name + (value if isinstance(value, str) else "")):
+                raise EncodeError(f"header {name!r} contains a control character")
+            size += len(name) + (len(value.encode()) if isinstance(value, str) else 8)
+        if size > self._limits.headers:
+            raise EncodeError(f"headers of {size} bytes are over the limit of {self._limits.headers}")
+        return dict(headers)
+
+
+def _moment(value: float | timedelta | datetime, now: float) -> float:
+    return value.timestamp() if isinstance(value, datetime) else now + seconds(value)
+
+
+def _pending(message: Message, queue: str) -> TaskRecord:
+    return TaskRecord(
+        id=message.id,
+        name=message.name,
+        queue=queue,
+        status=TaskStatus.PENDING,
+        created=message.created,
+        metadata=message.metadata,
+        parent=message.parent,
+        root=message.root,
+    )
+
+
+_PLAIN = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, bool, type(None))
+
+
+def event_name(kind: type) -> str:
+    """The wire name of an event's type: the class's name, "" for plain values."""
+    return "" if kind in _PLAIN else kind.__name__
+
+
+def any_result(body: bytes, content_type: str) -> Any:
+    """Decodes a result of a task whose annotations are not known here."""
+    return _ANY.decode(body, content_type)
+
+
+_ANY: Decoder[Any] = Decoder(Any, Limits(body=1 << 30))

@@ -1,0 +1,133 @@
+"""From a URL to an adapter. Client libraries load here, when their scheme is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+import msgspec
+
+from brokerkit.clock import Clock
+from brokerkit.errors import ConfigurationError
+from brokerkit.store import OpenStore
+from brokerkit.transport import Transport
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for texts."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "<unreadable URL>"
+    if "@" not in parts.netloc:
+        return url
+    user = parts.netloc.rpartition("@")[0].partition(":")[0]
+    return parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+class MemoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query options of ``memory://``: none."""
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Query options of ``sqlite:///path``.
+
+    Args:
+        lease: Seconds after which what a dead or stopped process held is delivered again; default 15.
+    """
+
+    lease: float = 15.0
+
+
+def _memory(parts: SplitResult, clock: Clock) -> Transport:
+    from brokerkit.transports.memory import MemoryBroker, MemoryTransport
+
+    _options(parts, MemoryOptions)
+    if parts.netloc or parts.path.strip("/"):
+        raise ConfigurationError("memory:// takes no name: each app has its own broker; use App(MemoryTransport(broker))")
+    return MemoryTransport(MemoryBroker(clock))
+
+
+def _sqlite_path(parts: SplitResult) -> str:
+    path = parts.path[1:] if parts.path.startswith("/") else parts.path
+    if parts.netloc or not path:
+        raise ConfigurationError(
+            "sqlite needs a file: sqlite:///shop.db beside the program, sqlite:////var/lib/shop.db for an absolute path"
+        )
+    return path
+
+
+def _sqlite(parts: SplitResult, clock: Clock) -> Transport:
+    from brokerkit.transports.sqlite import SqliteTransport
+
+    return SqliteTransport(_sqlite_path(parts), lease=_options(parts, SqliteOptions).lease, clock=clock)
+
+
+def _sqlite_store(parts: SplitResult, clock: Clock) -> OpenStore:
+    from brokerkit.stores.sqlite import SqliteStore
+
+    _options(parts, MemoryOptions)
+    return SqliteStore(_sqlite_path(parts), clock=clock)
+
+
+def _memory_store(parts: SplitResult, clock: Clock) -> OpenStore:
+    from brokerkit.stores.memory import MemoryStore
+
+    _options(parts, MemoryOptions)
+    return MemoryStore(clock)
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """What serves a URL scheme.
+
+    Args:
+        make: Makes it, importing its client library.
+        extra: The extra of the package that installs that library; "" when it needs none.
+    """
+
+    make: Callable[[SplitResult, Clock], object]
+    extra: str = ""
+
+
+TRANSPORTS = {"memory": Adapter(_memory), "sqlite": Adapter(_sqlite)}
+STORES = {"memory": Adapter(_memory_store), "sqlite": Adapter(_sqlite_store)}
+
+
+def transport_for(url: str, clock: Clock) -> Transport:
+    """The transport of a broker's URL, not connected yet.
+
+    Raises:
+        ConfigurationError: The URL is wrong, its scheme is unknown, or its extra is not installed.
+    """
+    return _make(url, clock, TRANSPORTS, "broker")  # type: ignore[return-value]
+
+
+def store_for(url: str, clock: Clock) -> OpenStore:
+    """The store of a URL, not connected yet. Raises as ``transport_for``."""
+    return _make(url, clock, STORES, "store")  # type: ignore[return-value]
+
+
+def _make(url: str, clock: Clock, adapters: dict[str, Adapter], what: str) -> object:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"the {what}'s URL cannot be read: {error}") from None
+    adapter = adapters.get(parts.scheme)
+    if adapter is None:
+        known = ", ".join(f"{scheme}://" for scheme in adapters)
+        raise ConfigurationError(f"no {what} is known for {redacted(url)!r}; this version knows {known}")
+    try:
+        return adapter.make(parts, clock)
+    except ModuleNotFoundError as error:
+        if not adapter.extra:
+            raise
+        raise ConfigurationError(
+            f"{parts.scheme}:// needs the package {error.name!r}: pip install 'brokerkit[{adapter.extra}]'"
+        ) from error
+
+
+def _options(parts: SplitResult, kind: type[SqliteOptions] | type[MemoryOptions]) -> SqliteOptions:
+    try:
+        return msgspec.convert(dict(parse_qsl(parts.query, strict_parsing=bool(parts.query))), kind, strict=False)  # type: ignore[return-value]
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigurationError(f"{parts.scheme}:// options {parts.query!r}: {error}") from error

@@ -1,0 +1,172 @@
+"""What a handler is told of the message it runs, and how it leaves follow-ups and progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from brokerkit.calls import NO_OPTIONS, Call, Composer, Origin, SendOptions
+from brokerkit.ids import follow_up_id
+from brokerkit.message import Message, Outgoing, Scalar
+from brokerkit.topology import Exchange
+from brokerkit.transport import Delivery
+
+
+class Services(Protocol):
+    """What a context needs of its worker."""
+
+    @property
+    def composer(self) -> Composer:
+        """Makes messages."""
+        ...
+
+    def report(self, context: Context, fraction: float | None, note: str) -> None:
+        """Remember progress; it is written at most twice a second per task."""
+
+    async def in_thread(self, context: Context, function: Callable[[], Any]) -> Any:
+        """Run a sync function in the worker's thread pool."""
+
+
+class Context:
+    """One attempt at one message, for its handler. Made by the worker; a unit test may use ``brokerkit.testing``.
+
+    Attributes:
+        message: The message as it arrived.
+        args: The decoded arguments by name, for middleware.
+        source: The queue, or ``log@group``, it came from.
+        started: When this attempt started, seconds since the epoch.
+        followups: What the handler has left so far.
+    """
+
+    __slots__ = ("_cancelled", "_delivery", "_services", "args", "followups", "message", "source", "started")
+
+    def __init__(self, delivery: Delivery, services: Services, started: float) -> None:
+        self.message: Message = delivery.message
+        self.source: str = delivery.lane.source
+        self.started = started
+        self.args: dict[str, Any] = {}
+        self.followups: list[Outgoing] | None = None
+        self._delivery = delivery
+        self._services = services
+        self._cancelled: threading.Event | None = None
+
+    @property
+    def id(self) -> str:
+        """The message's id: the task's id, stable over retries."""
+        return self.message.id
+
+    @property
+    def name(self) -> str:
+        """The wire name."""
+        return self.message.name
+
+    @property
+    def attempt(self) -> int:
+        """Which counted attempt this is, from 1."""
+        return self.message.attempt
+
+    @property
+    def run(self) -> int:
+        """1 for a send, one more for each redrive."""
+        return self.message.run
+
+    @property
+    def deliveries(self) -> int:
+        """How often the broker has delivered this attempt; more than 1 after a crash."""
+        return self._delivery.deliveries
+
+    @property
+    def headers(self) -> Mapping[str, Scalar]:
+        """The sender's headers."""
+        return self.message.headers
+
+    @property
+    def fence(self) -> tuple[int, int, int]:
+        """Rises with every delivery: a sink that remembers it can refuse a writer that was superseded."""
+        message = self.message
+        return (message.run, message.attempt + message.postponed, self._delivery.deliveries)
+
+    @property
+    def lost(self) -> bool:
+        """True once the broker may have given this message to another worker."""
+        return self._delivery.lost
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the task was cancelled, timed out or the worker's grace ended. Sync handlers look at it."""
+        return self._cancelled is not None and self._cancelled.is_set()
+
+    def wait_cancelled(self, timeout: float) -> bool:
+        """For sync handlers: sleep up to so many seconds, returning True at once when cancelled."""
+        if self._cancelled is None:
+            self._cancelled = threading.Event()
+        return self._cancelled.wait(timeout)
+
+    def cancel(self) -> None:
+        """Set ``cancelled``; called by the worker."""
+        if self._cancelled is None:
+            self._cancelled = threading.Event()
+        self._cancelled.set()
+
+    async def progress(self, fraction: float | None, note: str = "") -> None:
+        """Report how far the work is.
+
+        Args:
+            fraction: 0..1, or None when unknown.
+            note: A few words.
+
+        Raises:
+            ValueError: The fraction is outside 0..1.
+        """
+        self.progress_nowait(fraction, note)
+
+    def progress_nowait(self, fraction: float | None, note: str = "") -> None:
+        """The same for sync handlers; safe from any thread."""
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(f"progress takes a fraction from 0 to 1, not {fraction!r}")
+        self._services.report(self, fraction, note)
+
+    async def in_thread(self, function: Callable[[], Any]) -> Any:
+        """Run a sync function in the worker's thread pool; how sync handlers are run."""
+        return await self._services.in_thread(self, function)
+
+    async def send(self, call: Call[Any]) -> str:
+        """Leave a task as a follow-up: published when this attempt commits, or not at all.
+
+        Returns:
+            The id it will have.
+        """
+        return self.send_nowait(call)
+
+    def send_nowait(self, call: Call[Any]) -> str:
+        """The same for sync handlers."""
+        return self._leave(lambda origin: self._services.composer.call(call, origin=origin), call.options.id)
+
+    async def publish(
+        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", options: SendOptions = NO_OPTIONS
+    ) -> str:
+        """Leave an event as a follow-up: published when this attempt commits, or not at all.
+
+        Returns:
+            The id it will have.
+        """
+        return self.publish_nowait(payload, exchange=exchange, routing_key=routing_key, options=options)
+
+    def publish_nowait(
+        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", options: SendOptions = NO_OPTIONS
+    ) -> str:
+        """The same for sync handlers."""
+        return self._leave(
+            lambda origin: self._services.composer.event(payload, exchange, routing_key, options, origin=origin), options.id
+        )
+
+    def _leave(self, compose: Callable[[Origin], Outgoing], given_id: str | None) -> str:
+        message = self.message
+        if self.followups is None:
+            self.followups = []
+        attempt = message.attempt + message.postponed
+        own_id = given_id or follow_up_id(self.source, message.id, message.run, attempt, len(self.followups))
+        outgoing = compose(Origin(message.id, message.root or message.id, own_id))
+        self.followups.append(outgoing)
+        return outgoing.message.id

@@ -1,0 +1,75 @@
+"""A task or subscriber as the worker runs it: everything that can be decided at registration, decided."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from brokerkit.calls import RecordLevel
+from brokerkit.context import Context
+from brokerkit.message import MSGPACK, Message
+from brokerkit.topology import Retry
+from brokerkit.transport import Source
+
+Receive = Callable[[Context], Awaitable[Any]]
+"""Runs one message; what middleware for receiving wraps. The arguments are in ``context.args``."""
+
+
+class Handler(msgspec.Struct, frozen=True, kw_only=True):
+    """One task or subscriber.
+
+    Args:
+        name: For people: the task's wire name, or the subscriber's function.
+        decode: Body and content type to arguments by name; raises ``DecodeError``.
+        receive: Runs the function inside all middleware.
+        is_async: False for a function that runs in a thread.
+        retry: Its policy.
+        timeout: Seconds for one attempt, or None.
+        max_deliveries: The crash limit.
+        record: What is kept in the store.
+        content_type: How its result is encoded.
+        is_task: False for a subscriber: no record, no reply.
+    """
+
+    name: str
+    decode: Callable[[bytes, str], dict[str, Any]]
+    receive: Receive
+    is_async: bool
+    retry: Retry
+    timeout: float | None
+    max_deliveries: int
+    record: RecordLevel
+    content_type: str = MSGPACK
+    is_task: bool = True
+
+    def policy_for(self, message: Message) -> Retry:
+        """The retry policy of this message: its own, else the handler's."""
+        return _own_policy(message.retry) if message.retry else self.retry
+
+
+@lru_cache(maxsize=256)
+def _own_policy(text: str) -> Retry:
+    return msgspec.json.decode(text, type=Retry)
+
+
+class SourceHandlers(msgspec.Struct, frozen=True, kw_only=True):
+    """What consumes one source.
+
+    Args:
+        source: The source.
+        by_name: Handlers by wire name.
+        catch_all: Takes every other name, or None.
+        max_deliveries: The crash limit for messages nobody here takes.
+    """
+
+    source: Source
+    by_name: Mapping[str, Handler]
+    catch_all: Handler | None = None
+    max_deliveries: int = 5
+
+    def find(self, name: str) -> Handler | None:
+        """The handler of a wire name."""
+        return self.by_name.get(name) or self.catch_all

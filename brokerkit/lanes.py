@@ -1,0 +1,162 @@
+"""Who is served next: queues by weight, the lanes of a queue by weight, age or strictly."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from brokerkit.transport import Delivery, Lane
+
+
+class SourcePlan(msgspec.Struct, frozen=True):
+    """How one source is served.
+
+    Args:
+        key: The source's key.
+        weights: One weight per lane, least urgent first.
+        strict: Always the most urgent lane that has something.
+        max_wait: Seconds since a message was sent after which it is served before its lane's turn; None for never.
+        weight: The source's own weight among the sources.
+    """
+
+    key: str
+    weights: tuple[int, ...] = (1,)
+    strict: bool = False
+    max_wait: float | None = None
+    weight: int = 1
+
+
+class _LaneBuffer:
+    __slots__ = ("credit", "deliveries", "lane", "seen", "weight")
+
+    def __init__(self, lane: Lane, weight: int) -> None:
+        self.lane = lane
+        self.weight = weight
+        self.credit = 0
+        self.seen = True  # it gave something when it was last asked
+        self.deliveries: deque[Delivery] = deque()
+
+
+class _SourceBuffer:
+    __slots__ = ("credit", "lanes", "plan", "waiting")
+
+    def __init__(self, plan: SourcePlan) -> None:
+        self.plan = plan
+        self.credit = 0
+        self.waiting = 0
+        self.lanes = [_LaneBuffer(Lane(plan.key, level), weight) for level, weight in enumerate(plan.weights)]
+
+    def pop(self, now: float) -> Delivery:
+        self.waiting -= 1
+        lanes = self.lanes
+        if len(lanes) == 1:
+            return lanes[0].deliveries.popleft()
+        ready = [lane for lane in reversed(lanes) if lane.deliveries]
+        if len(ready) == 1 or self.plan.strict:
+            return ready[0].deliveries.popleft()
+        return (self._aged(ready, now) or _by_weight(ready)).deliveries.popleft()
+
+    def _aged(self, ready: list[_LaneBuffer], now: float) -> _LaneBuffer | None:
+        """The lane whose first message has waited longest, if that is beyond ``max_wait``."""
+        if self.plan.max_wait is None:
+            return None
+        oldest = min(ready, key=lambda lane: _available(lane.deliveries[0]))
+        return oldest if now - _available(oldest.deliveries[0]) > self.plan.max_wait else None
+
+
+def _available(delivery: Delivery) -> float:
+    message = delivery.message
+    return message.created if message.due is None else message.due
+
+
+def _by_weight(ready: Sequence[_LaneBuffer]) -> _LaneBuffer:
+    """Smooth weighted round robin: turns in proportion to weight, spread evenly (the algorithm of nginx)."""
+    best = ready[0]
+    total = 0
+    for lane in ready:
+        lane.credit += lane.weight
+        total += lane.weight
+        if lane.credit > best.credit:
+            best = lane
+    best.credit -= total
+    return best
+
+
+class LaneScheduler:
+    """Buffers deliveries per lane and chooses the next one. Pure: no clock, no I/O.
+
+    Args:
+        plans: How each source is served.
+    """
+
+    def __init__(self, plans: Sequence[SourcePlan]) -> None:
+        self._sources = {plan.key: _SourceBuffer(plan) for plan in plans}
+        self._order = list(self._sources.values())
+        self.waiting = 0
+
+    def add(self, deliveries: Sequence[Delivery]) -> None:
+        """Buffer deliveries, each lane in the order given."""
+        for delivery in deliveries:
+            source = self._sources[delivery.lane.source]
+            source.lanes[delivery.lane.level].deliveries.append(delivery)
+            source.waiting += 1
+        self.waiting += len(deliveries)
+
+    def next(self, now: float) -> Delivery:
+        """The delivery to serve now; only while ``waiting`` is positive."""
+        self.waiting -= 1
+        if len(self._order) == 1:
+            return self._order[0].pop(now)
+        best: _SourceBuffer | None = None
+        total = 0
+        for source in self._order:
+            if source.waiting:
+                source.credit += source.plan.weight
+                total += source.plan.weight
+                if best is None or source.credit > best.credit:
+                    best = source
+        if best is None:
+            raise IndexError("nothing is waiting")
+        best.credit -= total
+        return best.pop(now)
+
+    def drain(self) -> list[Delivery]:
+        """Take everything out, for handing it back."""
+        taken: list[Delivery] = []
+        for source in self._order:
+            source.waiting = 0
+            for lane in source.lanes:
+                taken.extend(lane.deliveries)
+                lane.deliveries.clear()
+        self.waiting = 0
+        return taken
+
+    def limits(self, room: int) -> dict[Lane, int]:
+        """How many to ask for in each lane when there is room for ``room`` more.
+
+        Lanes that gave something when last asked share the room by weight; the others are asked for one, so that
+        they are noticed. At most ``room`` plus one per silent lane.
+        """
+        lanes = [(source, lane) for source in self._order for lane in source.lanes]
+        if len(lanes) == 1:
+            return {lanes[0][1].lane: room}
+        lively = [(source, lane) for source, lane in lanes if lane.seen] or lanes
+        total = sum(source.plan.weight * lane.weight for source, lane in lively)
+        asked = {lane.lane: 1 for _, lane in lanes}
+        left = room
+        for source, lane in reversed(lively):  # the most urgent lane of a source rounds up first
+            share = min(left, -(-room * source.plan.weight * lane.weight // total))
+            asked[lane.lane] = max(1, share) if left > 0 else 1
+            left -= share
+        return asked
+
+    def observe(self, deliveries: Sequence[Delivery]) -> None:
+        """Learn from an answer which lanes have something."""
+        if len(self._order) == 1 and len(self._order[0].lanes) == 1:
+            return
+        given = {delivery.lane for delivery in deliveries}
+        for source in self._order:
+            for lane in source.lanes:
+                lane.seen = lane.lane in given

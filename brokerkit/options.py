@@ -1,0 +1,50 @@
+"""The keywords of ``task``, ``subscribe`` and ``options``, so that editors complete them; ``TaskOptions`` and
+``SendOptions`` say what each means and check them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from brokerkit.calls import RecordLevel
+from brokerkit.message import Scalar
+from brokerkit.topology import Queue, Retry, Start
+
+
+class TaskKeywords(TypedDict, total=False):
+    """Fields of ``TaskOptions``."""
+
+    name: str | None
+    queue: Queue | str
+    retry: Retry | None
+    timeout: float | timedelta | None
+    priority: int | str
+    expires: float | timedelta | None
+    record: RecordLevel
+    reply: bool
+    metadata: Mapping[str, Scalar] | None
+
+
+class SendKeywords(TypedDict, total=False):
+    """Fields of ``SendOptions``."""
+
+    delay: float | timedelta | None
+    at: datetime | None
+    priority: int | str | None
+    expires: float | timedelta | datetime | None
+    timeout: float | timedelta | None
+    retry: Retry | None
+    headers: Mapping[str, Scalar] | None
+    correlation_id: str | None
+    metadata: Mapping[str, Scalar] | None
+    id: str | None
+
+
+class SubscribeKeywords(TypedDict, total=False):
+    """Options of ``subscribe``."""
+
+    group: str
+    type: type | str
+    start: Start
+    retry: Retry

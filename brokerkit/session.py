@@ -1,0 +1,189 @@
+"""What an open app holds: its connections, and what sends and waits through them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+from brokerkit.calls import Call, Composer
+from brokerkit.clock import Clock
+from brokerkit.errors import MissingCapability, StoreError
+from brokerkit.handle import Cancel, Handle
+from brokerkit.ids import IdFactory, new_id
+from brokerkit.message import Outgoing
+from brokerkit.publisher import Publisher
+from brokerkit.records import TaskRecord, TaskStatus
+from brokerkit.results import Results
+from brokerkit.settings import Settings
+from brokerkit.store import OpenStore, Store
+from brokerkit.supervisor import Supervisor
+from brokerkit.topology import Exchange, Topology
+from brokerkit.transport import Cancelled, CancelWaiting, OwnStore, Signal, Signals, Transport
+from brokerkit.worker import Environment
+
+_log = logging.getLogger("brokerkit")
+
+R = TypeVar("R")
+
+
+class Session:
+    """One opening of an app.
+
+    Args:
+        name: The app's name.
+        transport: Entered.
+        store: Entered, or None.
+        shared: The store is the broker's own.
+        settings: The app's.
+        clock: Supplies the time.
+        supervisor: Runs background tasks.
+        topology: Applied.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        store: Store | None,
+        shared: bool,
+        settings: Settings,
+        clock: Clock,
+        supervisor: Supervisor,
+        topology: Topology,
+        ids: IdFactory = new_id,
+    ) -> None:
+        self.name = name
+        self.transport = transport
+        self.store = store
+        self.shared = shared
+        self.clock = clock
+        self.supervisor = supervisor
+        self.topology = topology
+        self._settings = settings
+        self._ids = ids
+        self.composer = Composer(
+            clock, ids, settings.limits, content_type=settings.content_type, records=store is not None
+        )
+        pending_store = None if shared and transport.capabilities.atomic_records else store
+        self.publisher = Publisher(
+            transport, pending_store, clock, middleware=settings.send_middleware, deadline=settings.publish_deadline
+        )
+        self._results = Results(transport, store, clock, supervisor)
+        self._exchanges = {exchange.name for exchange in topology.exchanges}
+
+    def environment(self) -> Environment:
+        """What a worker is given."""
+        return Environment(
+            app=self.name,
+            transport=self.transport,
+            store=self.store,
+            shared=self.shared,
+            publisher=self.publisher,
+            composer=self.composer,
+            clock=self.clock,
+            ids=self._ids,
+            result_limit=self._settings.limits.body,
+        )
+
+    async def send(self, calls: Sequence[Call[R]]) -> list[Handle[R]]:
+        """Publish calls in one batch; a handle for each, in order."""
+        wants_reply = any(call.profile.reply for call in calls)
+        reply_to = await self._results.address() if wants_reply else None
+        outgoing = [self.composer.call(call, reply_to=reply_to) for call in calls]
+        handles = [self._handle(call, message) for call, message in zip(calls, outgoing, strict=True)]
+        await self.publisher.publish_or_raise(outgoing)
+        return handles
+
+    def _handle(self, call: Call[R], outgoing: Outgoing) -> Handle[R]:
+        task_id = outgoing.message.id
+        return Handle(task_id, call.profile.name, call.result, self._results.expect(task_id), self._client)
+
+    @property
+    def _client(self) -> SessionClient:
+        return SessionClient(self, self._results)
+
+    async def publish(self, messages: Sequence[Outgoing], exchanges: Iterable[Exchange]) -> None:
+        """Publish events; an exchange given as an object that is not declared yet is declared."""
+        new = {exchange.name: exchange for exchange in exchanges if exchange.name not in self._exchanges}
+        if new:
+            await self.transport.apply(Topology(self.name, exchanges=tuple(new.values())))
+            self._exchanges.update(new)
+        await self.publisher.publish_or_raise(messages)
+
+    async def record(self, task_id: str) -> TaskRecord | None:
+        """What the store knows of a task."""
+        if self.store is None:
+            raise MissingCapability(
+                "no store keeps records here: results come by reply only; name one with App(url, store=\"sqlite:///...\")"
+            )
+        return (await self.store.get([task_id]))[0]
+
+    async def cancel(self, task_id: str) -> Cancel:
+        """Cancel a task: remove it if it waits, else ask whoever runs it."""
+        if not isinstance(self.transport, CancelWaiting):
+            raise MissingCapability(f"{self.transport.capabilities.name} cannot cancel a task that waits")
+        known = await self.record(task_id) if self.store is not None else None
+        if known is not None and known.status.terminal:
+            return Cancel.TOO_LATE
+        report = self._cancelled_record(known) if known is not None else None
+        removed = await self.transport.cancel(task_id, report if self.shared else None)
+        if removed is Cancelled.REMOVED:
+            if report is not None and not self.shared and self.store is not None:
+                await self.store.put([report])
+            return Cancel.CANCELLED
+        if removed is Cancelled.REQUESTED:
+            return Cancel.REQUESTED
+        return await self._signal_cancel(task_id)
+
+    async def _signal_cancel(self, task_id: str) -> Cancel:
+        known = await self.record(task_id) if self.store is not None else None
+        if known is None or known.status.terminal or not isinstance(self.transport, Signals):
+            return Cancel.TOO_LATE
+        await self.transport.signal(Signal("cancel", task_id, known.run))
+        return Cancel.REQUESTED
+
+    def _cancelled_record(self, known: TaskRecord) -> TaskRecord:
+        # The fence of the next delivery, so that the report is newer than the last attempt's.
+        return msgspec.structs.replace(known, status=TaskStatus.CANCELLED, finished=self.clock.now(), followups=())
+
+
+class SessionClient:
+    """What handles ask of their session."""
+
+    __slots__ = ("_results", "_session")
+
+    def __init__(self, session: Session, results: Results) -> None:
+        self._session = session
+        self._results = results
+
+    async def wait_for(self, task_id: str, waiter: Any, timeout: float) -> Any:
+        """Wait for the outcome."""
+        return await self._results.wait_for(task_id, waiter, timeout)
+
+    async def record(self, task_id: str) -> TaskRecord | None:
+        """What the store knows."""
+        return await self._session.record(task_id)
+
+    async def cancel(self, task_id: str) -> Cancel:
+        """Cancel a task."""
+        return await self._session.cancel(task_id)
+
+
+@asynccontextmanager
+async def opened_store(transport: Transport, store: OpenStore | None, own: bool) -> AsyncIterator[tuple[Store | None, bool]]:
+    """The store an app uses, and whether it is the broker's own; entered and left with the context."""
+    async with AsyncExitStack() as stack:
+        if own and isinstance(transport, OwnStore):
+            yield transport.store, True
+        elif store is not None:
+            try:
+                entered: Store = await stack.enter_async_context(store)
+            except OSError as error:
+                raise StoreError(f"the store cannot be opened: {error}") from error
+            yield entered, False
+        else:
+            yield None, False

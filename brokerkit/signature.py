@@ -1,0 +1,175 @@
+"""A function's parameters as a wire format: a map of parameter name to value, bound and checked at send."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Coroutine
+from typing import Any, NotRequired, Required, TypedDict
+
+from brokerkit.codec import Decoder, Limits, check_nesting, encode
+from brokerkit.errors import ConfigurationError, DecodeError, EncodeError
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def unwrap_return(annotation: Any) -> Any:
+    """The type of ``result()``: what an async function's coroutine returns, ``Any`` without an annotation."""
+    if annotation is inspect.Signature.empty:
+        return Any
+    if typing.get_origin(annotation) in (Coroutine, typing.get_origin(typing.Coroutine[Any, Any, Any])):
+        return typing.get_args(annotation)[2]
+    return annotation
+
+
+class Signature:
+    """How a function is called over the wire; made once, at registration.
+
+    Args:
+        function: A task's function or a subscriber.
+        context_type: The class whose instances are injected as the first parameter.
+
+    Attributes:
+        takes_context: The first parameter is a context.
+        is_async: The function is a coroutine function.
+        returns: The annotation of its result.
+        names: Names of the parameters that travel, in order.
+
+    Raises:
+        ConfigurationError: A parameter cannot travel, or an annotation cannot be resolved.
+    """
+
+    def __init__(self, function: Callable[..., Any], context_type: type) -> None:
+        self.where = f"{function.__module__}.{function.__qualname__}"
+        self.is_async = inspect.iscoroutinefunction(function)
+        hints = self._hints(function)
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        self.takes_context = bool(parameters) and hints.get(parameters[0].name) is context_type
+        self._parameters = parameters[1:] if self.takes_context else parameters
+        for parameter in self._parameters:
+            self._check(parameter, hints, context_type)
+        self._signature = signature.replace(parameters=self._parameters)
+        self.names = tuple(parameter.name for parameter in self._parameters)
+        self._positional = tuple(p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        self._required = frozenset(p.name for p in self._parameters if p.default is p.empty)
+        self.annotations = {p.name: hints.get(p.name, Any) for p in self._parameters}
+        self.returns = unwrap_return(hints.get("return", signature.return_annotation))
+
+    def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(function, include_extras=True)
+        except NameError as error:
+            raise ConfigurationError(
+                f"{self.where}: an annotation cannot be resolved: {error}; define or import the name at module level, "
+                f"outside of `if TYPE_CHECKING`"
+            ) from error
+
+    def _check(self, parameter: inspect.Parameter, hints: dict[str, Any], context_type: type) -> None:
+        if parameter.kind not in _NAMED:
+            raise ConfigurationError(
+                f"{self.where}: parameter {parameter} cannot travel by name; use parameters that can be passed by keyword"
+            )
+        if hints.get(parameter.name) is context_type:
+            raise ConfigurationError(f"{self.where}: the context {parameter.name!r} must be the first parameter")
+
+    def arguments_type(self) -> Any:
+        """The type a body is decoded into: a map with the required and the optional names."""
+        fields = {
+            name: (Required if name in self._required else NotRequired)[annotation]
+            for name, annotation in self.annotations.items()
+        }
+        return TypedDict(f"{self.where} arguments", fields)  # type: ignore[operator]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments by name.
+
+        Raises:
+            TypeError: They do not fit, in the words of an ordinary call.
+        """
+        bound = dict(zip(self._positional, args, strict=False))
+        if len(args) <= len(self._positional) and not (kwargs and bound.keys() & kwargs.keys()):
+            bound.update(kwargs)
+            if self._required <= bound.keys() and len(bound) <= len(self.names) and bound.keys() <= self.annotations.keys():
+                return bound
+        try:
+            return self._signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{self.where}: {error}") from None
+
+
+class Parameters:
+    """Encodes and decodes the arguments of one function.
+
+    Args:
+        signature: The function's signature.
+        limits: What is refused.
+
+    Raises:
+        ConfigurationError: An annotation has no representation on the wire.
+    """
+
+    def __init__(self, signature: Signature, limits: Limits) -> None:
+        self._signature = signature
+        self._limits = limits
+        try:
+            self._decoder: Decoder[dict[str, Any]] = Decoder(signature.arguments_type(), limits)
+        except TypeError as error:
+            raise ConfigurationError(f"{signature.where}: {error}") from error
+        self.decode = self._decoder.decode
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], content_type: str) -> bytes:
+        """Bind, encode, and check that the receiver's annotations will take it.
+
+        Raises:
+            TypeError: The arguments do not fit the signature.
+            EncodeError: A value has no representation or does not fit its annotation, or all together are too
+                large or too deep.
+        """
+        body = encode(self._signature.bind(args, kwargs), content_type)
+        if len(body) > self._limits.body:
+            raise EncodeError(f"arguments of {len(body)} bytes are over the limit of {self._limits.body}")
+        check_nesting(body, content_type, self._limits)
+        try:
+            self.decode(body, content_type)
+        except DecodeError as error:
+            raise EncodeError(f"arguments of {self._signature.where} do not fit: {error}") from error
+        return body
+
+
+class EventSignature:
+    """How a subscriber is called: at most one parameter besides the context takes the whole event.
+
+    Args:
+        function: The subscriber.
+        context_type: The class whose instances are injected as the first parameter.
+
+    Raises:
+        ConfigurationError: It takes more than one event, or an annotation cannot be read from the wire.
+    """
+
+    def __init__(self, function: Callable[..., Any], context_type: type) -> None:
+        self._signature = Signature(function, context_type)
+        self.takes_context = self._signature.takes_context
+        self.is_async = self._signature.is_async
+        names = self._signature.names
+        if len(names) > 1:
+            raise ConfigurationError(
+                f"{self._signature.where}: a subscriber takes the event as one parameter, not {len(names)} ({', '.join(names)})"
+            )
+        self.name = names[0] if names else None
+        self._annotation = self._signature.annotations[names[0]] if names else Any
+
+    def decoder(self, limits: Limits) -> Callable[[bytes, str], dict[str, Any]]:
+        """From body and content type to arguments by name. ``bytes`` takes any body as it is."""
+        name = self.name
+        if name is None:
+            return lambda body, content_type: {}
+        if self._annotation is bytes:
+            return lambda body, content_type: {name: body}
+        try:
+            decoder: Decoder[Any] = Decoder(self._annotation, limits)
+        except TypeError as error:
+            raise ConfigurationError(f"{self._signature.where}: {error}") from error
+        decode = decoder.decode
+        return lambda body, content_type: {name: decode(body, content_type)}

@@ -1,0 +1,1 @@
+"""Adapters to where records live, one module per kind of store."""

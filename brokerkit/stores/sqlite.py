@@ -1,0 +1,89 @@
+"""Records in an SQLite file: a broker's own, or one for brokers that keep none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from typing import Self
+
+from brokerkit.clock import Clock, SystemClock
+from brokerkit.errors import StoreError, TransportError
+from brokerkit.records import RecordPatch, TaskRecord
+from brokerkit.store import Put, RecordFilter, Retention
+from brokerkit.transports.sqlite import sql
+from brokerkit.transports.sqlite.database import Call, Database
+from brokerkit.transports.sqlite.records import find, load
+from brokerkit.transports.sqlite.transaction import array
+
+
+class SqliteStore(AbstractAsyncContextManager["SqliteStore"]):
+    """An ``OpenStore``.
+
+    Args:
+        place: A file, which may be a broker's; or the database that a transport has open (``SqliteTransport.store``),
+            which then needs not be entered.
+        clock: Where the time comes from, for a file. Default the machine's.
+        retention: How long records are kept, for a file. Default ``Retention()``.
+    """
+
+    def __init__(
+        self,
+        place: str | os.PathLike[str] | Database,
+        *,
+        clock: Clock | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        own = not isinstance(place, Database)
+        self._database = Database(Path(place), clock or SystemClock(), retention or Retention()) if own else place
+        self._entered = False
+
+    async def __aenter__(self) -> Self:
+        if not self._entered:
+            with _store_errors():
+                await self._database.__aenter__()
+            self._entered = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._entered:
+            self._entered = False
+            await self._database.__aexit__()
+
+    async def put(self, records: Sequence[TaskRecord]) -> Sequence[Put]:
+        with _store_errors():
+            return await self._database.do(self._database.records, records)
+
+    async def patch(self, patches: Sequence[RecordPatch]) -> Sequence[Put]:
+        with _store_errors():
+            return await self._database.do(self._database.records, patches)
+
+    async def get(self, ids: Sequence[str]) -> Sequence[TaskRecord | None]:
+        now = self._database.clock.now()
+        with _store_errors():
+            found = await self._database.ask(lambda connection: load(connection, ids, now))
+        by_id = {record.id: record for record in found}
+        return [by_id.get(each) for each in ids]
+
+    async def find(self, filter: RecordFilter) -> list[TaskRecord]:  # noqa: A002 - the contract's name
+        now = self._database.clock.now()
+        with _store_errors():
+            return await self._database.ask(lambda connection: find(connection, filter, now))
+
+    async def delete(self, ids: Sequence[str]) -> int:
+        with _store_errors():
+            (count,) = await self._database.do(_DELETE, [lambda tx: tx.run(sql.DELETE_RECORDS, array(ids))])
+        return count
+
+
+_DELETE: Call = Call(durable=True)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """The file's errors as those of a store."""
+    try:
+        yield
+    except TransportError as error:
+        raise StoreError(str(error)) from error

@@ -1,0 +1,88 @@
+"""Background tasks that cannot die unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+_log = logging.getLogger("brokerkit")
+
+
+class Supervisor:
+    """Runs background tasks in one task group inside one task of its own, as an async context manager.
+
+    An exception in the body leaves unchanged, never wrapped in a group. When a background task dies, the body is
+    cancelled and leaving raises what killed it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._group: asyncio.TaskGroup | None = None
+        self._body: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._failed = False
+        self._children: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        ready = asyncio.Event()
+        self._stop.clear()
+        self._body = asyncio.current_task()
+        self._task = asyncio.create_task(self._run(ready), name=self._name)
+        self._task.add_done_callback(self._ended)
+        await ready.wait()
+        return self
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a background task until the context is left, when it is cancelled."""
+        if self._group is None:
+            work.close()
+            raise RuntimeError(f"{self._name} is not running")
+        task = self._group.create_task(work, name=f"{self._name}: {name}")
+        self._children.add(task)
+        task.add_done_callback(self._children.discard)
+        return task
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        task, self._body = self._task, None
+        assert task is not None
+        self._stop.set()
+        await asyncio.wait([task])
+        self._group = None
+        failure = _leaf(task.exception()) if not task.cancelled() else None
+        if failure is None:
+            return
+        if kind is None:
+            raise failure
+        if self._failed and kind is asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.uncancel() == 0:  # the cancellation was ours alone
+                raise failure
+        _log.error("%s: a background task died", self._name, exc_info=failure)
+
+    async def _run(self, ready: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            guard = group.create_task(self._stop.wait())
+            ready.set()
+            await guard
+            self._group = None
+            for task in tuple(self._children):
+                task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._body is not None and not task.cancelled() and task.exception() is not None:
+            self._failed = True
+            self._body.cancel()
+
+
+def _leaf(error: BaseException | None) -> BaseException | None:
+    """The first exception inside nested groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

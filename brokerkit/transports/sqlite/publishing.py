@@ -1,0 +1,128 @@
+"""The works that publish, and that do everything of a delivery's end in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from brokerkit.outcome import Ack, DeadLetter
+from brokerkit.records import TaskRecord
+from brokerkit.store import Put
+from brokerkit.transport import Committed, Published, Settled
+from brokerkit.transports.sqlite.placing import Parcel, Placing
+from brokerkit.transports.sqlite.records import RecordBatch, Records
+from brokerkit.transports.sqlite.routes import Room, Routes
+from brokerkit.transports.sqlite.settling import Settling, Verdict
+from brokerkit.transports.sqlite.transaction import Transaction
+
+_COMMITTED = {
+    Settled.LOST: Committed.LOST,
+    Settled.FAILED: Committed.FAILED,
+    Published.UNROUTABLE: Committed.UNROUTABLE,
+    Published.FULL: Committed.FULL,
+    Put.STALE: Committed.STALE,
+    Put.TOO_LARGE: Committed.TOO_LARGE,
+}
+
+
+class Publish:
+    """The work that publishes, with the PENDING records."""
+
+    durable = True
+
+    def __init__(self, routes: Routes, records: Records) -> None:
+        self._routes, self._records = routes, records
+
+    def run(self, tx: Transaction, items: Sequence[Parcel]) -> list[Published]:
+        placing = Placing(tx, self._routes, Room(tx))
+        placing.look_up(items)
+        records = RecordBatch(tx, self._records.retention, [each.id for each in _pending(items)])
+        answers = [self._publish(placing, records, item) for item in items]
+        placing.write()
+        records.write()
+        return answers
+
+    def _publish(self, placing: Placing, records: RecordBatch, item: Parcel) -> Published:
+        answer = placing.reserve([item])
+        if answer is not Published.CONFIRMED:
+            return answer
+        record = item.outgoing.record
+        # A record that knows better stays; only one that cannot be stored keeps its message out.
+        if record is not None and records.put(record) is Put.TOO_LARGE:
+            return Published.REFUSED
+        placing.add(item)
+        return answer
+
+
+def _pending(parcels: Iterable[Parcel]) -> list[TaskRecord]:
+    return [each.outgoing.record for each in parcels if each.outgoing.record is not None]
+
+
+class PublishReplies(Publish):
+    """The same for batches of replies: who waits for one does not outlive a power cut."""
+
+    durable = False
+
+
+class Bundle(NamedTuple):
+    """One unit of a commit.
+
+    Args:
+        verdict: The delivery and its outcome.
+        record: Its report, or None.
+        followups: What leaves with it.
+    """
+
+    verdict: Verdict
+    record: TaskRecord | None
+    followups: tuple[Parcel, ...]
+
+
+class Commit:
+    """The work that stores, publishes and settles in one step.
+
+    Each unit is checked as a whole before anything of it is taken, so nothing has to be taken back.
+    """
+
+    durable = True
+
+    def __init__(self, routes: Routes, records: Records) -> None:
+        self._routes, self._records = routes, records
+
+    def run(self, tx: Transaction, items: Sequence[Bundle]) -> list[Committed]:
+        room, followups = Room(tx), [parcel for item in items for parcel in item.followups]
+        settling = Settling(tx, self._routes, room)
+        settling.look_up([item.verdict.token for item in items])
+        placing = Placing(tx, self._routes, room)
+        placing.look_up(followups)
+        ids = [item.record.id for item in items if item.record] + [record.id for record in _pending(followups)]
+        records = RecordBatch(tx, self._records.retention, ids)
+        answers = [self._commit(settling, placing, records, room, item) for item in items]
+        records.write()
+        placing.write()
+        settling.write()
+        return answers
+
+    def _commit(
+        self, settling: Settling, placing: Placing, records: RecordBatch, room: Room, item: Bundle
+    ) -> Committed:
+        reports = [item.record] if item.record is not None else []
+        stored = records.judge(reports, _pending(item.followups))
+        if stored is not Put.STORED:
+            return _COMMITTED[stored] if settling.holds(item.verdict) else Committed.LOST
+        settled = settling.check(item.verdict)
+        if settled is not Settled.DONE:
+            return _COMMITTED[settled]
+        mark = room.mark()
+        if isinstance(item.verdict.outcome, Ack | DeadLetter):
+            room.add(item.verdict.token.source, -1)
+        published = placing.reserve(item.followups)
+        if published is not Published.CONFIRMED:
+            room.back(mark)
+            return _COMMITTED[published]
+        for record in [*reports, *_pending(item.followups)]:
+            records.put(record)
+        for parcel in item.followups:
+            placing.add(parcel)
+        settling.add(item.verdict)
+        return Committed.DONE

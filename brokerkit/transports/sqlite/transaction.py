@@ -1,0 +1,67 @@
+"""One transaction of the writer: what the work in it reads and leaves."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from brokerkit.transports.sqlite import sql
+
+_to_json = msgspec.json.Encoder().encode
+
+
+class Transaction:
+    """Handed to every work of a batch.
+
+    Attributes:
+        connection: The writer's, inside BEGIN IMMEDIATE.
+        now: Seconds since the epoch, the same for the whole batch.
+        woken: Sources in which something became available.
+        inboxes: Inboxes (by the owner's id) that got replies.
+        signalled: A signal was sent.
+        after: Called on the event loop once the transaction is committed, never otherwise.
+    """
+
+    __slots__ = ("after", "connection", "inboxes", "now", "signalled", "woken")
+
+    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        self.connection = connection
+        self.now = now
+        self.woken: set[int] = set()
+        self.inboxes: set[int] = set()
+        self.signalled = False
+        self.after: list[Callable[[], None]] = []
+
+    def run(self, statement: str, *values: Any) -> int:
+        """Execute, and return the number of rows changed."""
+        return self.connection.execute(statement, values).rowcount
+
+    def row(self, statement: str, *values: Any) -> Any:
+        """The first row of a query, None if there is none."""
+        return self.connection.execute(statement, values).fetchone()
+
+    def insert(self, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:
+        """Insert many rows in few steps."""
+        start, width = 0, len(rows[0]) if rows else 0
+        while start < len(rows):
+            size = min(sql.MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            statement = sql.values(head, width, size, tail)
+            self.connection.execute(statement, list(chain.from_iterable(rows[start : start + size])))
+            start += size
+
+
+def array(values: Iterable[Any]) -> str:
+    """Values as the text of one JSON array, for ``json_each(?)``."""
+    return _to_json(list(values)).decode()
+
+
+def split(lengths: Iterable[int], packed: bytes) -> Iterable[bytes]:
+    """The single bodies of a row that holds many."""
+    start = 0
+    for length in lengths:
+        yield packed[start : start + length]
+        start += length

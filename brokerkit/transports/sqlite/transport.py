@@ -1,0 +1,291 @@
+"""A broker in one file: durable, shared by the processes of one host, nothing to install."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+
+from brokerkit.clock import Clock, SystemClock
+from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
+from brokerkit.ids import new_id
+from brokerkit.message import Outgoing
+from brokerkit.records import TaskRecord
+from brokerkit.store import Retention
+from brokerkit.topology import Topology
+from brokerkit.transport import (
+    INBOX_PREFIX,
+    Cancelled,
+    Capabilities,
+    Committed,
+    DeadMessage,
+    Delivery,
+    GroupSource,
+    Lane,
+    Presence,
+    Published,
+    QueueStats,
+    Signal,
+    Source,
+    Unit,
+)
+from brokerkit.transports.sqlite import counting, deadletters, listening, sql
+from brokerkit.transports.sqlite.broker import SqliteBroker
+from brokerkit.transports.sqlite.database import Database
+from brokerkit.transports.sqlite.errors import DiskFull
+from brokerkit.transports.sqlite.listening import SqliteInbox, SqliteSignals
+from brokerkit.transports.sqlite.placing import is_reply, parcel
+from brokerkit.transports.sqlite.publishing import Bundle
+from brokerkit.transports.sqlite.subscription import SqliteSubscription, verdict
+from brokerkit.transports.sqlite.transaction import Transaction
+
+if TYPE_CHECKING:
+    from brokerkit.stores.sqlite import SqliteStore
+
+_LONGEST_DELAY = 100 * 365 * 86400.0
+
+
+class SqliteTransport:
+    """A ``Transport`` with every ability: ``AtomicCommit``, ``CancelWaiting``, ``DeadLetters``, ``Signals``,
+    ``Presences`` and ``Replay``.
+
+    Args:
+        path: The file; created if it is missing.
+        lease: Seconds after which what a dead process held is delivered again at the latest. Default 15.
+        clock: Where the time in messages comes from; leases keep the machine's. Default the machine's.
+        retention: How long records are kept. Default ``Retention()``.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lease: float = 15.0,
+        clock: Clock | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._database = Database(Path(path), self._clock, retention or Retention())
+        self._lease = lease
+        self._open: SqliteBroker | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._database.__aenter__()
+        try:
+            broker = SqliteBroker(self._database, self._lease)
+            await broker.open()
+        except BaseException:
+            await self._database.__aexit__()
+            raise
+        self._open = broker
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        broker, self._open = self._open, None
+        if broker is not None:
+            try:
+                await broker.close()
+            finally:
+                await self._database.__aexit__()
+
+    async def abandon(self) -> None:
+        """End as a killed process does: what is held goes back counted as delivered, and is ``lost`` here."""
+        broker, self._open = self._open, None
+        if broker is not None:
+            broker.abandon()
+            await self._database.__aexit__()
+
+    async def disconnect(self) -> None:
+        """Lose what is held, as by a lease that ran out; all else goes on."""
+        broker = self._broker
+        await broker.do(broker.owners.give_up)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            name=f"sqlite {sqlite3.sqlite_version}",
+            durable=True,
+            atomic_records=True,
+            atomic_commit=True,
+            cancel="atomic",
+            delayed=_LONGEST_DELAY,
+            history=True,
+            redrive=True,
+            signals=True,
+            lease=self._lease,
+        )
+
+    @property
+    def store(self) -> SqliteStore:
+        """The store that shares the broker's file and transactions."""
+        from brokerkit.stores.sqlite import SqliteStore  # noqa: PLC0415 - the two import each other
+
+        return SqliteStore(self._database)
+
+    @property
+    def _broker(self) -> SqliteBroker:
+        if self._open is None:
+            raise ConnectionLost(f"{self._database.path} is not open; use it inside: async with transport")
+        return self._open
+
+    # Messages
+
+    async def apply(self, topology: Topology) -> None:
+        broker = self._broker
+        await broker.do(lambda tx: broker.apply(tx, topology), durable=True)
+
+    async def publish(self, messages: Sequence[Outgoing], *, deadline: float) -> Sequence[Published]:
+        broker = self._broker
+        work = broker.publish_replies if all(map(is_reply, messages)) else broker.publish
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._database.do(work, [parcel(outgoing) for outgoing in messages])
+        except TimeoutError:
+            return [Published.UNKNOWN] * len(messages)
+        except DiskFull:
+            return [Published.FULL] * len(messages)
+
+    async def commit(self, units: Sequence[Unit]) -> Sequence[Committed]:
+        broker = self._broker
+        holders = [self._let_go(broker, unit.delivery) for unit in units]
+        pairs = list(zip(units, holders, strict=True))
+        bundles = [_bundle(unit) for unit, holder in pairs if holder is not None]
+        try:
+            done = iter(await self._database.do(broker.commit, bundles))
+        except BaseException:
+            for unit, holder in pairs:
+                if holder is not None:
+                    holder.hold(unit.delivery)
+            raise
+        answers = [next(done) if holder is not None else Committed.LOST for holder in holders]
+        for (unit, holder), answer in zip(pairs, answers, strict=True):
+            if holder is not None and answer is not Committed.DONE:
+                holder.hold(unit.delivery)
+        return answers
+
+    def _let_go(self, broker: SqliteBroker, delivery: Delivery) -> SqliteSubscription | None:
+        holder = broker.subscription_of(delivery.token.owner)
+        return holder if holder is not None and holder.let_go(delivery) else None
+
+    @asynccontextmanager
+    async def consume(self, sources: Sequence[Source]) -> AsyncIterator[SqliteSubscription]:
+        broker = self._broker
+        subscription = SqliteSubscription(self._database, broker.routes, broker.owners)
+        await broker.do(lambda tx: _subscribe(tx, broker, subscription, sources))
+        broker.subscriptions[subscription] = None
+        try:
+            yield subscription
+        finally:
+            subscription.close()
+            if broker.subscriptions.pop(subscription, 0) is None:
+                await broker.do(lambda tx: broker.owners.unregister(tx, subscription.owner))
+
+    @asynccontextmanager
+    async def replies(self) -> AsyncIterator[SqliteInbox]:
+        broker = self._broker
+        inbox = SqliteInbox(INBOX_PREFIX + new_id(self._clock.now()), self._database)
+        async with broker.registered(inbox.owner, inbox.close):
+            yield inbox
+
+    async def stats(self, queue: str) -> QueueStats:
+        broker = self._broker
+        grave = await broker.grave_of(queue)
+        target, source = broker.routes.plan.targets[queue], broker.routes.ids[queue]
+        group = any(g.key == queue for plan in broker.routes.plan.logs.values() for g in plan.groups)
+        return await self._database.ask(lambda connection: counting.stats(connection, target, source, grave, group=group))
+
+    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
+        return await self._broker.do(lambda tx: self._cancel(tx, message_id, record), durable=True)
+
+    def _cancel(self, tx: Transaction, message_id: str, record: TaskRecord | None) -> Cancelled:
+        waiting, held = tx.row(sql.WAITING_AND_HELD, message_id)
+        if held or not waiting:
+            return Cancelled.NOT_FOUND
+        tx.run(sql.CANCEL, message_id)
+        if record is not None:
+            self._database.records.run(tx, [record])
+        return Cancelled.REMOVED
+
+    # Dead letters and logs
+
+    async def dead_letters(self, source: str, *, limit: int = 100) -> list[DeadMessage]:
+        grave = await self._broker.grave_of(source)
+        if grave is None:
+            return []
+        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, None, limit))
+        return [deadletters.shown(entry) for entry in found]
+
+    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
+        return await self._broker.redrive(source, ids)
+
+    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
+        return await self._broker.purge(source, ids)
+
+    async def replay(self, log: str, group: str, *, since: float = 0.0) -> int:
+        broker = self._broker
+        await broker.do(broker.routes.refresh)
+        plan = broker.routes.plan.logs.get(log)
+        if plan is None:
+            raise TopologyError([f"logs: {log!r} is not a log of this broker; apply its topology first"])
+        if not plan.log.history:
+            raise MissingCapability(f"log {log!r} keeps no history; declare it with history=True to replay it")
+        if (key := GroupSource(log, group).key) not in broker.routes.ids:
+            raise TopologyError([f"groups: {key!r} is not a group of this broker; apply its topology first"])
+        return await broker.replay(log, key, since)
+
+    # Signals and presences
+
+    async def signal(self, signal: Signal) -> None:
+        await self._broker.do(lambda tx: listening.send(tx, signal))
+
+    @asynccontextmanager
+    async def signals(self) -> AsyncIterator[SqliteSignals]:
+        broker = self._broker
+        stream = SqliteSignals(self._database)
+        await broker.do(stream.begin)
+        async with broker.registered(stream.owner, stream.close):
+            stream.owner.wake(())
+            yield stream
+
+    async def announce(self, presence: Presence, *, ttl: float) -> None:
+        until = self._clock.now() + ttl
+        await self._broker.do(lambda tx: listening.announce(tx, presence, until if ttl > 0 else None))
+
+    async def present(self) -> list[Presence]:
+        _ = self._broker
+        now = self._clock.now()
+        return await self._database.ask(lambda connection: listening.present(connection, now))
+
+
+def _bundle(unit: Unit) -> Bundle:
+    return Bundle(verdict(unit.delivery, unit.outcome), unit.record, tuple(map(parcel, unit.followups)))
+
+
+def _subscribe(
+    tx: Transaction, broker: SqliteBroker, subscription: SqliteSubscription, sources: Sequence[Source]
+) -> None:
+    """Find the sources' numbers and lanes, and register."""
+    routes = broker.routes
+    routes.refresh(tx)
+    lanes: list[tuple[Lane, int]] = []
+    numbers: list[int] = []
+    for source in sources:
+        target = routes.plan.targets.get(source.key)
+        if target is None:
+            raise TopologyError(
+                [f"queues: {source.key!r} is not a queue or group of this broker; apply its topology first"]
+            )
+        number = routes.ids[source.key]
+        numbers.append(number)
+        lanes += [(Lane(source.key, level), number) for level in reversed(range(target.lanes))]
+        if isinstance(source, GroupSource):
+            numbers.append(routes.ids[source.log])
+    subscription.bind(lanes, tuple(dict.fromkeys(numbers)), dict(routes.keys))
+    broker.owners.register(tx, subscription.owner)
+
+

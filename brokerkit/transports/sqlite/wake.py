@@ -1,0 +1,121 @@
+"""How processes wake each other: one datagram socket each, in a directory beside the file.
+
+A datagram says only "look". Whoever misses one looks by itself within a second. A socket that refuses proves that its
+process has ended, because the kernel closes it then; one that is not found proves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+_LONGEST_PATH = 100
+"""Bytes that every system's ``sockaddr_un.sun_path`` holds, see unix(7)."""
+
+
+class Bell:
+    """The sockets of one transport: one that hears, one that rings at others.
+
+    Args:
+        path: The broker's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.address = ""
+        """Where others ring; "" where there are no such sockets."""
+        self.ear: socket.socket | None = None
+        self._mouth: socket.socket | None = None
+
+    def open(self) -> None:
+        """Bind the socket; without one the transport only looks once a second."""
+        if not hasattr(socket, "AF_UNIX"):
+            return
+        self._mouth = _new_socket()
+        for directory in (self._path.with_name(f"{self._path.name}.wake"), _elsewhere(self._path)):
+            with contextlib.suppress(OSError):
+                self._bind(directory)
+                return
+
+    def close(self, *, tidy: bool = True) -> None:
+        """Close; ``tidy=False`` leaves the file, as a crash would."""
+        for each in (self.ear, self._mouth):
+            if each is not None:
+                each.close()
+        self.ear = self._mouth = None
+        if tidy and self.address:
+            self.forget([self.address])
+            with contextlib.suppress(OSError):
+                Path(self.address).parent.rmdir()
+
+    def hush(self) -> None:
+        """Take what has been rung; on the event loop."""
+        ear = self.ear
+        with contextlib.suppress(BlockingIOError, OSError):
+            while ear is not None:
+                ear.recv(16)
+
+    def ring(self, address: str) -> bool:
+        """Wake whoever hears there; False when that process has ended."""
+        try:
+            if self._mouth is not None and address:
+                self._mouth.sendto(b"!", address)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            # A full buffer wakes it anyway; a missing file or right leaves it to its own look-out.
+            return True
+        return True
+
+    def is_dead(self, address: str) -> bool:
+        """Whether the process that bound the socket has ended."""
+        if self._mouth is None:
+            return False
+        with _new_socket() as probe:
+            try:
+                probe.connect(address)
+            except ConnectionRefusedError:
+                return True
+            except OSError:
+                return False
+        return False
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        """Remove the files of sockets that nobody hears any more."""
+        for address in addresses:
+            with contextlib.suppress(OSError):
+                os.unlink(address)
+
+    def _bind(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        info = directory.lstat()
+        if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            raise PermissionError(f"{directory} belongs to somebody else")
+        address = str(directory / f"{os.getpid()}-{secrets.token_hex(4)}")
+        if len(os.fsencode(address)) > _LONGEST_PATH:
+            raise OSError("the path is too long for a socket")
+        ear = _new_socket()
+        try:
+            ear.bind(address)
+        except OSError:
+            ear.close()
+            raise
+        self.ear, self.address = ear, address
+
+
+def _new_socket() -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
+    made.setblocking(False)
+    return made
+
+
+def _elsewhere(path: Path) -> Path:
+    """A directory with a short name, the same for all processes of this user that use the file."""
+    digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"brokerkit-{os.geteuid()}-{digest}"

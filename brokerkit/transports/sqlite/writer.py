@@ -1,0 +1,337 @@
+"""The one thread of a process that writes, and the thread that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from brokerkit.errors import TransportError
+from brokerkit.transports.sqlite.errors import BUSY, code_of, while_running
+from brokerkit.transports.sqlite.opening import open_reader, open_writer
+from brokerkit.transports.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PATIENCE = 10.0
+"""Seconds to wait for other processes' transactions."""
+_MOST_ITEMS = 2048
+"""Items of one transaction: more would make everybody wait for little gain."""
+
+
+class Work(Protocol[T, R]):
+    """Something the writer does for many callers at once.
+
+    ``durable`` asks for a commit that survives a power cut. ``run`` gets the items of all calls that wait and answers
+    each, in order. It may be run again after a rollback, so it leaves nothing but what the transaction undoes.
+    """
+
+    durable: bool
+
+    def run(self, tx: Transaction, items: Sequence[T]) -> Sequence[R]: ...
+
+
+class Job(NamedTuple):
+    """One call that waits."""
+
+    work: Work[Any, Any]
+    items: Sequence[Any]
+    future: asyncio.Future[Any]
+    single: bool = False
+
+
+class Chore(NamedTuple):
+    """Something the writer does by itself from time to time, outside a transaction."""
+
+    period: float
+    run: Callable[[], None]
+
+
+class DatabaseThread(Generic[T]):
+    """A daemon thread that owns a connection and works off a queue."""
+
+    def __init__(self, name: str, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.path = path
+        self.loop = loop
+        self._pid = os.getpid()
+        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._started: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._closed = False
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    async def start(self) -> None:
+        """Open the connection; raises ``ConnectFailed``."""
+        self._thread.start()
+        await self._started
+
+    async def stop(self) -> None:
+        """Finish what is queued, close the connection and end."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.shield(self._ended)
+        self._thread.join()
+
+    def put(self, job: T) -> None:
+        """Queue a job; refused after closing and in a forked child."""
+        if os.getpid() != self._pid:
+            raise TransportError(
+                f"{self.path} was opened before this process was forked; open it in the child, or start the child with"
+                " 'spawn'"
+            )
+        if self._closed:
+            raise TransportError(f"{self.path} has been closed")
+        self._queue.put(job)
+
+    def on_loop(self, call: Callable[[], None]) -> None:
+        """Call on the event loop; nothing once the loop is closed, when nobody waits any more."""
+        try:
+            self.loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            self._closed = True
+
+    def _main(self) -> None:
+        try:
+            connection = self._open()
+        except Exception as error:
+            failure = error
+            self.on_loop(lambda: self._started.set_exception(failure))
+            return
+        self.on_loop(lambda: _finish(self._started, None))
+        try:
+            self._work(connection)
+        finally:
+            connection.close()
+            self.on_loop(lambda: _finish(self._ended, None))
+
+    def _open(self) -> sqlite3.Connection:
+        raise NotImplementedError
+
+    def _work(self, connection: sqlite3.Connection) -> None:
+        raise NotImplementedError
+
+
+class Reader(DatabaseThread[tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]]):
+    """Answers questions beside the writer."""
+
+    async def ask(self, question: Callable[[sqlite3.Connection], R]) -> R:
+        """Run a function of the connection on the thread."""
+        return await self.start_asking(question)
+
+    def start_asking(self, question: Callable[[sqlite3.Connection], R]) -> asyncio.Future[R]:
+        """As ``ask``; the answer comes even if nobody waits for it."""
+        future: asyncio.Future[R] = self.loop.create_future()
+        self.put((question, future))
+        return future
+
+    def _open(self) -> sqlite3.Connection:
+        return open_reader(self.path)
+
+    def _work(self, connection: sqlite3.Connection) -> None:
+        while (job := self._queue.get()) is not None:
+            question, future = job
+            try:
+                answer = question(connection)
+            except Exception as error:
+                self.on_loop(_failing(future, _mapped(str(self.path), error)))
+            else:
+                self.on_loop(_finishing(future, answer))
+
+
+class Writer(DatabaseThread[Job]):
+    """Takes everything that waits and does it in one transaction."""
+
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, now: Callable[[], float], *, name: str = "brokerkit-writer"
+    ) -> None:
+        super().__init__(name, path, loop)
+        self._now = now
+        self._chores: list[tuple[float, Chore]] = []
+        self._durable: bool | None = None
+        self.connection: sqlite3.Connection
+        self.committed: list[Callable[[Transaction], None]] = []
+        """Called in the writer's thread after each commit."""
+
+    async def do(self, work: Work[T, R], items: Sequence[T]) -> list[R]:
+        """Have a work done; other callers' items may be done with it."""
+        return await self.start_doing(work, items)
+
+    def start_doing(self, work: Work[T, R], items: Sequence[T]) -> asyncio.Future[list[R]]:
+        """As ``do``; the answer comes even if nobody waits for it."""
+        future: asyncio.Future[list[R]] = self.loop.create_future()
+        self.put(Job(work, items, future))
+        return future
+
+    def start_doing_one(self, work: Work[T, R], item: T) -> asyncio.Future[R]:
+        """As ``start_doing``, for a single item."""
+        future: asyncio.Future[R] = self.loop.create_future()
+        self.put(Job(work, [item], future, single=True))
+        return future
+
+    def every(self, chore: Chore) -> None:
+        """Add a chore; before ``start`` or in the writer's thread."""
+        self._chores.append((time.monotonic() + chore.period, chore))
+
+    def never(self, chore: Chore) -> None:
+        """Drop a chore; in the writer's thread."""
+        self._chores = [(due, each) for due, each in self._chores if each is not chore]
+
+    def do_now(self, work: Work[T, R], items: Sequence[T]) -> list[R]:
+        """In the writer's thread: a transaction of its own."""
+        results, tx = self._transact([(work, items)])
+        self._announce(tx, [])
+        return list(results[0])
+
+    def _open(self) -> sqlite3.Connection:
+        self.connection = open_writer(self.path)
+        return self.connection
+
+    def _work(self, connection: sqlite3.Connection) -> None:
+        ended = False
+        while not ended:
+            jobs, ended = self._take()
+            if jobs:
+                self._serve(jobs)
+            if not ended:
+                self._do_chores()
+
+    def _take(self) -> tuple[list[Job], bool]:
+        """Everything that waits, and whether the end was among it; waits until the next chore at most."""
+        jobs: list[Job] = []
+        items = 0
+        try:
+            job = self._queue.get(timeout=self._idle_time())
+            while job is not None:
+                jobs.append(job)
+                items += len(job.items)
+                if items >= _MOST_ITEMS:
+                    return jobs, False
+                job = self._queue.get_nowait()
+        except queue.Empty:
+            return jobs, False
+        return jobs, True
+
+    def _idle_time(self) -> float | None:
+        if not self._chores:
+            return None
+        return max(0.0, min(due for due, _ in self._chores) - time.monotonic())
+
+    def _do_chores(self) -> None:
+        now = time.monotonic()
+        for index, (due, chore) in enumerate(self._chores):
+            if due <= now:
+                self._chores[index] = (now + chore.period, chore)
+                try:
+                    chore.run()
+                except (sqlite3.Error, TransportError):
+                    # The next round tries again; whoever calls meanwhile gets the error.
+                    continue
+
+    def _serve(self, jobs: list[Job]) -> None:
+        """One transaction for all; if it fails, one for each, so that nobody fails for another."""
+        grouped: dict[Work[Any, Any], list[Job]] = {}
+        for job in jobs:
+            grouped.setdefault(job.work, []).append(job)
+        try:
+            batch = [(work, [item for job in mine for item in job.items]) for work, mine in grouped.items()]
+            results, tx = self._transact(batch)
+        except Exception as error:
+            if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and code_of(error) in BUSY):
+                self._fail(jobs, _mapped(str(self.path), error))
+                return
+            for job in jobs:
+                self._serve([job])
+            return
+        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        for mine, result in zip(grouped.values(), results, strict=True):
+            start = 0
+            for job in mine:
+                mine_only = list(result[start : start + len(job.items)])
+                answers.append((job.future, mine_only[0] if job.single else mine_only))
+                start += len(job.items)
+        self._announce(tx, answers)
+
+    def _announce(self, tx: Transaction, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+        for told in self.committed:
+            told(tx)
+        if answers or tx.after:
+            self.on_loop(lambda: _deliver(answers, tx.after))
+
+    def _fail(self, jobs: list[Job], error: Exception) -> None:
+        for job in jobs:
+            self.on_loop(_failing(job.future, error))
+
+    def _transact(
+        self, batch: Sequence[tuple[Work[Any, Any], Sequence[Any]]]
+    ) -> tuple[list[Sequence[Any]], Transaction]:
+        self._synchronise(any(work.durable for work, _ in batch))
+        self._begin()
+        tx = Transaction(self.connection, self._now())
+        try:
+            results = [work.run(tx, items) for work, items in batch]
+            self.connection.execute("COMMIT")
+        except BaseException:
+            # A full disk has rolled back already.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+        return results, tx
+
+    def _synchronise(self, durable: bool) -> None:
+        """Choose before BEGIN whether this commit waits for the disk."""
+        if durable is not self._durable:
+            self.connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            self._durable = durable
+
+    def _begin(self) -> None:
+        deadline, pause = time.monotonic() + PATIENCE, 0.0002
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if code_of(error) not in BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.004)
+
+
+def _mapped(path: str, error: Exception) -> Exception:
+    """The error for the caller, with its cause."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    mapped = while_running(path, error)
+    mapped.__cause__ = error
+    return mapped
+
+
+def _finish(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _finishing(future: asyncio.Future[Any], result: Any) -> Callable[[], None]:
+    return lambda: _finish(future, result)
+
+
+def _failing(future: asyncio.Future[Any], error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return fail
+
+
+def _deliver(answers: list[tuple[asyncio.Future[Any], Any]], after: list[Callable[[], None]]) -> None:
+    for future, answer in answers:
+        _finish(future, answer)
+    for call in after:
+        call()

@@ -1,0 +1,195 @@
+"""Taking deliveries in: as many as there is room for, each to where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from brokerkit.clock import Clock
+from brokerkit.handlers import Handler, SourceHandlers
+from brokerkit.lanes import LaneScheduler
+from brokerkit.message import Message
+from brokerkit.outcome import Reason
+from brokerkit.transport import Delivery, Flag, Subscription
+from brokerkit.worker.commit import GroupCommit
+from brokerkit.worker.decision import RELEASED, Decision, expired, refused
+from brokerkit.worker.finished import Finished
+from brokerkit.worker.quarantine import SUSPECT_DELIVERIES, Quarantine
+from brokerkit.worker.recovery import Recovery
+from brokerkit.worker.slots import Key, Slots
+
+_log = logging.getLogger("brokerkit.worker")
+
+LONG_RUN = 1.0
+"""Seconds; when the mean run is longer nothing is fetched ahead."""
+
+
+class Parts(NamedTuple):
+    """What intake works with."""
+
+    subscription: Subscription
+    scheduler: LaneScheduler
+    slots: Slots
+    commit: GroupCommit
+    quarantine: Quarantine
+    recovery: Recovery
+
+
+class Intake:
+    """Receives, and starts what can start.
+
+    Args:
+        parts: What it works with.
+        handlers: By source key.
+        clock: Supplies the time.
+        max_unsettled: Finished deliveries that may wait for their commit before intake stops.
+    """
+
+    def __init__(
+        self, parts: Parts, handlers: Mapping[str, SourceHandlers], clock: Clock, *, max_unsettled: int
+    ) -> None:
+        self._subscription, self._scheduler, self._slots, self._commit, self._quarantine, self._recovery = parts
+        self._handlers = handlers
+        self._clock = clock
+        self._max_unsettled = max_unsettled
+        self._room_changed = asyncio.Event()
+        self._copies: dict[Key, list[Delivery]] = {}
+        self._reports_start = any(
+            handler.record == "full"
+            for source in handlers.values()
+            for handler in (*source.by_name.values(), source.catch_all)
+            if handler is not None
+        )
+        self.stopped = False
+
+    async def run(self) -> None:
+        """Receive until stopped or cancelled."""
+        while not self.stopped:
+            room = self._room()
+            if room <= 0:
+                self._room_changed.clear()
+                await self._room_changed.wait()
+                continue
+            deliveries = await self._subscription.receive(self._scheduler.limits(room))
+            self._scheduler.observe(deliveries)
+            self.admit(deliveries)
+
+    def stop(self) -> list[Delivery]:
+        """Take nothing more; returns what was waiting to start."""
+        self.stopped = True
+        self._room_changed.set()
+        copies = [delivery for held in self._copies.values() for delivery in held]
+        self._copies.clear()
+        return self._scheduler.drain() + copies + self._quarantine.drain()
+
+    def _room(self) -> int:
+        """How many deliveries to ask for; nothing while the buffer is at least half full."""
+        if self._commit.pending >= self._max_unsettled or self._quarantine.waiting >= self._max_unsettled:
+            return 0
+        ahead = 0 if self._slots.mean_run > LONG_RUN else self._slots.concurrency
+        waiting = self._scheduler.waiting + self._recovery.waiting
+        if waiting * 2 > ahead:
+            return 0
+        return self._slots.free + ahead - waiting
+
+    def room_changed(self) -> None:
+        """Something ended or was settled: start what waits, and let intake look again."""
+        if self._scheduler.waiting:
+            self._fill()
+        if not self._room_changed.is_set() and self._room() > 0:
+            self._room_changed.set()
+
+    def admit(self, deliveries: list[Delivery]) -> None:
+        """Send each delivery where it belongs."""
+        plain = [delivery for delivery in deliveries if not self._set_aside(delivery)]
+        self.ready(plain)
+
+    def ready(self, deliveries: list[Delivery]) -> None:
+        """Start deliveries, or let them wait for a slot."""
+        if self.stopped:
+            self.hand_back(deliveries)
+            return
+        self._scheduler.add(deliveries)
+        self._fill()
+
+    def hand_back(self, deliveries: list[Delivery]) -> None:
+        """Release what came too late."""
+        for delivery in deliveries:
+            self._finish_unstarted(delivery, RELEASED, None)
+
+    def _set_aside(self, delivery: Delivery) -> bool:
+        """True for a delivery that does not simply start."""
+        if delivery.flags:
+            self._refuse_flagged(delivery)
+            return True
+        if delivery.deliveries > 1 or delivery.starts:
+            return self._adopted(delivery) or self._recovery.take(delivery, self.handler_of(delivery))
+        if self._reports_start and (handler := self.handler_of(delivery)) is not None and handler.record == "full":
+            return self._recovery.announce(delivery)
+        return False
+
+    def recovered(self, deliveries: list[Delivery]) -> None:
+        """Deliveries that came again and whose run is not known to be over."""
+        suspects = [d for d in deliveries if d.deliveries >= SUSPECT_DELIVERIES or d.starts]
+        for delivery in suspects:
+            self._quarantine.add(delivery)
+        self.ready([d for d in deliveries if not (d.deliveries >= SUSPECT_DELIVERIES or d.starts)])
+
+    def _fill(self) -> None:
+        scheduler, slots = self._scheduler, self._slots
+        if not scheduler.waiting or not slots.free:
+            return
+        now = self._clock.now()
+        while scheduler.waiting and slots.free:
+            delivery = scheduler.next(now)
+            if delivery.lost:
+                self._commit.counts.lost += 1
+                continue
+            handler = self.handler_of(delivery)
+            if handler is None:
+                self.refuse(delivery, Reason.UNKNOWN_TASK, _unknown(delivery.message, self._handlers))
+            elif (delivery.lane.source, delivery.message.id) in slots.running:
+                self._copies.setdefault((delivery.lane.source, delivery.message.id), []).append(delivery)
+            else:
+                slots.start(delivery, handler)
+
+    def ended(self, key: Key) -> None:
+        """A message has ended; another copy of it may have been waiting."""
+        if self._copies and (copies := self._copies.pop(key, None)):
+            for delivery in copies:
+                if not self._recovery.take(delivery, self.handler_of(delivery)):
+                    self.ready([delivery])
+
+    def handler_of(self, delivery: Delivery) -> Handler | None:
+        """Who takes it."""
+        return self._handlers[delivery.lane.source].find(delivery.message.name)
+
+    def _adopted(self, delivery: Delivery) -> bool:
+        """A message this worker still executes, delivered again: the new delivery replaces the lost one."""
+        execution = self._slots.running.get((delivery.lane.source, delivery.message.id))
+        if execution is None or not execution.delivery.lost:
+            return False
+        execution.delivery = delivery
+        _log.info("%s %s was delivered again while it runs here; it goes on", delivery.message.name, delivery.message.id)
+        return True
+
+    def _refuse_flagged(self, delivery: Delivery) -> None:
+        if Flag.UNDECODABLE in delivery.flags:
+            self.refuse(delivery, Reason.DECODE_ERROR, "not a message that brokerkit or its codecs can read")
+        else:
+            self._finish_unstarted(delivery, expired(), self.handler_of(delivery))
+
+    def refuse(self, delivery: Delivery, reason: Reason, text: str) -> None:
+        """Dead-letter a message that is not run."""
+        self._finish_unstarted(delivery, refused(reason, text), self.handler_of(delivery))
+
+    def _finish_unstarted(self, delivery: Delivery, decision: Decision, handler: Handler | None) -> None:
+        self._commit.add(Finished(delivery, decision, handler, (), None, self._clock.now()))
+
+
+def _unknown(message: Message, handlers: Mapping[str, SourceHandlers]) -> str:
+    known = sorted({name for source in handlers.values() for name in source.by_name})
+    shown = ", ".join(known[:10]) + (" ..." if len(known) > 10 else "")
+    return f"no task or subscriber here takes {message.name[:200]!r}; this worker knows: {shown or 'no tasks'}"

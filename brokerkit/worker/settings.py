@@ -1,0 +1,39 @@
+"""How a worker works."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one worker process.
+
+    Args:
+        concurrency: Slots: handlers that run at the same time. Default 32.
+        sync_threads: Threads for sync handlers. Default 8.
+        grace: Seconds that running handlers get when the worker stops. Default 30.
+        queues: Only these queues and groups (``log@group``); () for all.
+        max_unsettled: Finished messages that may wait for a slow store or broker before intake stops. Default
+            10 000.
+        loop_lag: Seconds the event loop may be blocked before a warning names the handler. Default 2.
+        publish_deadline: Seconds for one publish of follow-ups or replies. Default 10.
+
+    Raises:
+        ValueError: A value makes no sense.
+    """
+
+    concurrency: int = 32
+    sync_threads: int = 8
+    grace: float = 30.0
+    queues: tuple[str, ...] = ()
+    max_unsettled: int = 10_000
+    loop_lag: float = 2.0
+    publish_deadline: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "sync_threads", "max_unsettled"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: give at least 1")
+        for name in ("grace", "loop_lag", "publish_deadline"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}={getattr(self, name)}: give seconds >= 0")
