@@ -197,12 +197,10 @@ class App(Tasks):
             content_type=self.settings.content_type,
         )
         handlers = handlers_of(self, session.topology, defaults)
+        if unknown := ", ".join(sorted(set(settings.queues) - handlers.keys())):
+            known = ", ".join(sorted(handlers))
+            raise ConfigurationError(f"no task or subscriber consumes {unknown}; this app consumes {known}")
         if settings.queues:
-            unknown = sorted(set(settings.queues) - handlers.keys())
-            if unknown:
-                raise ConfigurationError(
-                    f"no task or subscriber consumes {', '.join(unknown)}; this app consumes {', '.join(sorted(handlers))}"
-                )
             handlers = {key: handlers[key] for key in settings.queues}
         if not handlers:
             raise ConfigurationError("the app has no tasks and no subscribers: import the modules that define them")
@@ -258,7 +256,7 @@ class App(Tasks):
     ) -> Call[Any]:
         target = queue if isinstance(queue, str) else queue.name
         if not name or not target:
-            raise ConfigurationError('send by name takes a name and a queue: app.send("charge", {...}, queue="payments")')
+            raise ConfigurationError('send by name takes a name and a queue: app.send("add", {"a": 1}, queue="sums")')
         body = encode(dict(arguments), self.settings.content_type)
         if len(body) > self.settings.limits.body:
             raise EncodeError(f"arguments of {len(body)} bytes are over the limit of {self.settings.limits.body}")

@@ -19,7 +19,7 @@ from brokerkit.topology import Exchange, Retry, priority_number
 R_co = TypeVar("R_co", covariant=True)
 
 RecordLevel = Literal["outcome", "full", "none"]
-_CONTROL = {code for code in range(32)} | {127}
+_CONTROL = {*range(32), 127}
 
 
 class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,19 +220,11 @@ class Composer:
         return Outgoing(message, target, routing_key)
 
     def _with_options(self, message: Message, options: SendOptions, now: float) -> Message:
-        changes: dict[str, Any] = {}
+        changes = _times(options, now)
         if options.id is not None:
             changes["id"] = options.id
         if options.priority is not None:
             changes["priority"] = priority_number(options.priority)
-        if options.delay is not None:
-            changes["due"] = now + seconds(options.delay) or None
-        elif options.at is not None:
-            changes["due"] = options.at.timestamp()
-        if options.expires is not None:
-            changes["expires"] = _moment(options.expires, now)
-        if options.timeout is not None:
-            changes["timeout"] = seconds(options.timeout)
         if options.retry is not None:
             changes["retry"] = msgspec.json.encode(options.retry).decode()
         if options.headers:
@@ -246,7 +238,7 @@ class Composer:
     def _checked(self, headers: Mapping[str, Scalar]) -> dict[str, Scalar]:
         size = 0
         for name, value in headers.items():
-            if not isinstance(name, str) or not isinstance(value, str | int | float | bool):
+            if not all(isinstance(part, kind) for part, kind in ((name, str), (value, str | int | float | bool))):
                 raise EncodeError(f"header {name!r}: names are strings, values are strings, numbers or booleans")
             if name.startswith("bk-"):
                 raise EncodeError(f"header {name!r}: names that begin with 'bk-' are brokerkit's own")
@@ -256,6 +248,19 @@ class Composer:
         if size > self._limits.headers:
             raise EncodeError(f"headers of {size} bytes are over the limit of {self._limits.headers}")
         return dict(headers)
+
+
+def _times(options: SendOptions, now: float) -> dict[str, Any]:
+    times: dict[str, Any] = {}
+    if options.delay:
+        times["due"] = now + seconds(options.delay)
+    elif options.at is not None:
+        times["due"] = options.at.timestamp()
+    if options.expires is not None:
+        times["expires"] = _moment(options.expires, now)
+    if options.timeout is not None:
+        times["timeout"] = seconds(options.timeout)
+    return times
 
 
 def _moment(value: float | timedelta | datetime, now: float) -> float:

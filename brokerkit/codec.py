@@ -145,9 +145,9 @@ def _scalar_sizes() -> list[int]:
         sizes[byte] = 1
     for byte in range(0xA0, 0xC0):
         sizes[byte] = 1 + (byte & 0x1F)
-    for byte, size in {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}.items():
-        sizes[byte] = size
-    for byte, size in {0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18}.items():
+    numbers = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
+    extensions = {0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18}
+    for byte, size in (numbers | extensions).items():
         sizes[byte] = size
     return sizes
 

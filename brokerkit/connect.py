@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import msgspec
@@ -11,6 +12,9 @@ from brokerkit.clock import Clock
 from brokerkit.errors import ConfigurationError
 from brokerkit.store import OpenStore
 from brokerkit.transport import Transport
+
+OptionsT = TypeVar("OptionsT")
+A = TypeVar("A")
 
 
 def redacted(url: str) -> str:
@@ -44,12 +48,14 @@ def _memory(parts: SplitResult, clock: Clock) -> Transport:
 
     _options(parts, MemoryOptions)
     if parts.netloc or parts.path.strip("/"):
-        raise ConfigurationError("memory:// takes no name: each app has its own broker; use App(MemoryTransport(broker))")
+        raise ConfigurationError(
+            "memory:// takes no name: each app has its own broker; to share one, App(MemoryTransport(broker))"
+        )
     return MemoryTransport(MemoryBroker(clock))
 
 
 def _sqlite_path(parts: SplitResult) -> str:
-    path = parts.path[1:] if parts.path.startswith("/") else parts.path
+    path = parts.path.removeprefix("/")
     if parts.netloc or not path:
         raise ConfigurationError(
             "sqlite needs a file: sqlite:///shop.db beside the program, sqlite:////var/lib/shop.db for an absolute path"
@@ -77,7 +83,7 @@ def _memory_store(parts: SplitResult, clock: Clock) -> OpenStore:
     return MemoryStore(clock)
 
 
-class Adapter(msgspec.Struct, frozen=True):
+class Adapter(msgspec.Struct, Generic[A], frozen=True):
     """What serves a URL scheme.
 
     Args:
@@ -85,12 +91,12 @@ class Adapter(msgspec.Struct, frozen=True):
         extra: The extra of the package that installs that library; "" when it needs none.
     """
 
-    make: Callable[[SplitResult, Clock], object]
+    make: Callable[[SplitResult, Clock], A]
     extra: str = ""
 
 
-TRANSPORTS = {"memory": Adapter(_memory), "sqlite": Adapter(_sqlite)}
-STORES = {"memory": Adapter(_memory_store), "sqlite": Adapter(_sqlite_store)}
+TRANSPORTS: Mapping[str, Adapter[Transport]] = {"memory": Adapter(_memory), "sqlite": Adapter(_sqlite)}
+STORES: Mapping[str, Adapter[OpenStore]] = {"memory": Adapter(_memory_store), "sqlite": Adapter(_sqlite_store)}
 
 
 def transport_for(url: str, clock: Clock) -> Transport:
@@ -99,15 +105,15 @@ def transport_for(url: str, clock: Clock) -> Transport:
     Raises:
         ConfigurationError: The URL is wrong, its scheme is unknown, or its extra is not installed.
     """
-    return _make(url, clock, TRANSPORTS, "broker")  # type: ignore[return-value]
+    return _make(url, clock, TRANSPORTS, "broker")
 
 
 def store_for(url: str, clock: Clock) -> OpenStore:
     """The store of a URL, not connected yet. Raises as ``transport_for``."""
-    return _make(url, clock, STORES, "store")  # type: ignore[return-value]
+    return _make(url, clock, STORES, "store")
 
 
-def _make(url: str, clock: Clock, adapters: dict[str, Adapter], what: str) -> object:
+def _make(url: str, clock: Clock, adapters: Mapping[str, Adapter[A]], what: str) -> A:
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -126,8 +132,9 @@ def _make(url: str, clock: Clock, adapters: dict[str, Adapter], what: str) -> ob
         ) from error
 
 
-def _options(parts: SplitResult, kind: type[SqliteOptions] | type[MemoryOptions]) -> SqliteOptions:
+def _options(parts: SplitResult, kind: type[OptionsT]) -> OptionsT:
     try:
-        return msgspec.convert(dict(parse_qsl(parts.query, strict_parsing=bool(parts.query))), kind, strict=False)  # type: ignore[return-value]
+        given = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        return msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigurationError(f"{parts.scheme}:// options {parts.query!r}: {error}") from error

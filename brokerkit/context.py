@@ -158,7 +158,8 @@ class Context:
     ) -> str:
         """The same for sync handlers."""
         return self._leave(
-            lambda origin: self._services.composer.event(payload, exchange, routing_key, options, origin=origin), options.id
+            lambda origin: self._services.composer.event(payload, exchange, routing_key, options, origin=origin),
+            options.id,
         )
 
     def _leave(self, compose: Callable[[Origin], Outgoing], given_id: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -48,7 +48,7 @@ class _SourceBuffer:
         self.waiting = 0
         self.lanes = [_LaneBuffer(Lane(plan.key, level), weight) for level, weight in enumerate(plan.weights)]
 
-    def pop(self, now: float) -> Delivery:
+    def pop(self, now: Callable[[], float]) -> Delivery:
         self.waiting -= 1
         lanes = self.lanes
         if len(lanes) == 1:
@@ -56,7 +56,7 @@ class _SourceBuffer:
         ready = [lane for lane in reversed(lanes) if lane.deliveries]
         if len(ready) == 1 or self.plan.strict:
             return ready[0].deliveries.popleft()
-        return (self._aged(ready, now) or _by_weight(ready)).deliveries.popleft()
+        return (self._aged(ready, now()) or _by_weight(ready)).deliveries.popleft()
 
     def _aged(self, ready: list[_LaneBuffer], now: float) -> _LaneBuffer | None:
         """The lane whose first message has waited longest, if that is beyond ``max_wait``."""
@@ -104,8 +104,8 @@ class LaneScheduler:
             source.waiting += 1
         self.waiting += len(deliveries)
 
-    def next(self, now: float) -> Delivery:
-        """The delivery to serve now; only while ``waiting`` is positive."""
+    def next(self, now: Callable[[], float]) -> Delivery:
+        """The delivery to serve now; only while ``waiting`` is positive. ``now`` gives the time when ages matter."""
         self.waiting -= 1
         if len(self._order) == 1:
             return self._order[0].pop(now)

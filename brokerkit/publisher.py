@@ -1,4 +1,4 @@
-"""Everything that leaves: PENDING records first where they are apart, then a confirmed publish, an answer per message."""
+"""Everything that leaves: PENDING records first where they are apart, then a confirmed publish."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ class Publisher:
             if answer in (Put.ERROR, Put.TOO_LARGE):
                 raise StoreError(f"the store did not take a PENDING record ({answer.value}); nothing was published")
 
-    async def _forget_refused(
-        self, store: Store, messages: Sequence[Outgoing], answers: Sequence[Published]
-    ) -> None:
+    async def _forget_refused(self, store: Store, messages: Sequence[Outgoing], answers: Sequence[Published]) -> None:
         """A message that is surely nowhere leaves no PENDING record behind."""
         gone = [
             outgoing.message.id
@@ -102,7 +100,9 @@ def publish_error(messages: Sequence[Outgoing], failed: Mapping[str, Published])
     first = next(outgoing for outgoing in messages if outgoing.message.id in failed)
     kind, why = _ERRORS[failed[first.message.id]]
     count = f"{len(failed)} of {len(messages)} messages, the first: " if len(messages) > 1 else ""
-    where = f"exchange {first.exchange!r}, key {first.routing_key!r}" if first.exchange else f"queue {first.routing_key!r}"
+    where = f"queue {first.routing_key!r}"
+    if first.exchange:
+        where = f"exchange {first.exchange!r}, key {first.routing_key!r}"
     error = kind(f"{count}{first.message.name or 'message'} {first.message.id} to {where}: {why}")
     error.failed = failed
     return error

@@ -44,7 +44,10 @@ def topology_of(name: str, tasks: Tasks, declared: Sequence[Descriptor], base: T
 
 def _mentioned(tasks: Tasks, declared: Sequence[Descriptor], base: Topology | None) -> Iterable[Descriptor]:
     if base is not None:
-        yield from (*base.exchanges, *base.queues, *base.logs, *base.groups)
+        yield from base.exchanges
+        yield from base.queues
+        yield from base.logs
+        yield from base.groups
     yield from declared
     for task in tasks.tasks.values():
         yield task.queue

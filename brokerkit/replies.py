@@ -38,9 +38,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def reply_from(record: TaskRecord) -> Reply:
     """The same reply, from what a store kept of it."""
-    return Reply(
-        record.id, record.run, record.status, record.result, record.content_type, record.error, record.attempt
-    )
+    return Reply(record.id, record.run, record.status, record.result, record.content_type, record.error, record.attempt)
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -18,8 +18,8 @@ from brokerkit.transport import Transport
 _log = logging.getLogger("brokerkit")
 
 FIRST_LOOK, LONGEST_LOOK = 0.25, 2.0
-"""Seconds between two looks into the store while a reply is awaited: the first time, and at most. A reply may be lost; the
-store has the result all the same."""
+"""Seconds between two looks into the store while a reply is awaited: the first time, and at most. A reply may be lost;
+the store has the result all the same."""
 
 
 class Results:
@@ -38,14 +38,13 @@ class Results:
         self._clock = clock
         self._supervisor = supervisor
         self._waiters: WeakValueDictionary[str, Waiter] = WeakValueDictionary()
-        self._opening: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[str] | None = None
 
     async def address(self) -> str:
         """This process's inbox, opened when it is first needed."""
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
-            self._opening = self._supervisor.spawn(self._read(self._opened), "inbox")
+            self._supervisor.spawn(self._read(self._opened), "inbox")
         if self._opened.done():
             return self._opened.result()
         return await asyncio.shield(self._opened)
@@ -65,19 +64,21 @@ class Results:
             MissingCapability: Neither can come.
         """
         if self._store is None and self._opened is None:
-            raise MissingCapability(f"task {task_id} has no reply and no store keeps it; use reply=True or name a store")
+            raise MissingCapability(
+                f"task {task_id} has no reply and no store keeps it; use reply=True or name a store"
+            )
         deadline = self._clock.monotonic() + timeout
         pause = FIRST_LOOK
-        while waiter.reply is None:
-            if (reply := await self._look(task_id)) is not None:
-                waiter.resolve(reply)
-                break
+        while True:
+            found = waiter.reply or await self._look(task_id) or waiter.reply
+            if found is not None:
+                waiter.resolve(found)
+                return found
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no result of task {task_id} within {timeout:g} s; the task goes on")
             await self._pause(waiter, min(pause, left))
             pause = min(LONGEST_LOOK, pause * 2)
-        return waiter.reply
 
     async def _look(self, task_id: str) -> Reply | None:
         if self._store is None:

@@ -118,7 +118,7 @@ class Session:
         """What the store knows of a task."""
         if self.store is None:
             raise MissingCapability(
-                "no store keeps records here: results come by reply only; name one with App(url, store=\"sqlite:///...\")"
+                'no store keeps records here: results come by reply only; name one with App(url, store="sqlite:///...")'
             )
         return (await self.store.get([task_id]))[0]
 
@@ -174,7 +174,9 @@ class SessionClient:
 
 
 @asynccontextmanager
-async def opened_store(transport: Transport, store: OpenStore | None, own: bool) -> AsyncIterator[tuple[Store | None, bool]]:
+async def opened_store(
+    transport: Transport, store: OpenStore | None, own: bool
+) -> AsyncIterator[tuple[Store | None, bool]]:
     """The store an app uses, and whether it is the broker's own; entered and left with the context."""
     async with AsyncExitStack() as stack:
         if own and isinstance(transport, OwnStore):

@@ -68,7 +68,8 @@ class Signature:
     def _check(self, parameter: inspect.Parameter, hints: dict[str, Any], context_type: type) -> None:
         if parameter.kind not in _NAMED:
             raise ConfigurationError(
-                f"{self.where}: parameter {parameter} cannot travel by name; use parameters that can be passed by keyword"
+                f"{self.where}: parameter {parameter} cannot travel by name; "
+                f"use parameters that can be passed by keyword"
             )
         if hints.get(parameter.name) is context_type:
             raise ConfigurationError(f"{self.where}: the context {parameter.name!r} must be the first parameter")
@@ -90,7 +91,7 @@ class Signature:
         bound = dict(zip(self._positional, args, strict=False))
         if len(args) <= len(self._positional) and not (kwargs and bound.keys() & kwargs.keys()):
             bound.update(kwargs)
-            if self._required <= bound.keys() and len(bound) <= len(self.names) and bound.keys() <= self.annotations.keys():
+            if self._required <= bound.keys() <= self.annotations.keys():
                 return bound
         try:
             return self._signature.bind(*args, **kwargs).arguments
@@ -155,7 +156,8 @@ class EventSignature:
         names = self._signature.names
         if len(names) > 1:
             raise ConfigurationError(
-                f"{self._signature.where}: a subscriber takes the event as one parameter, not {len(names)} ({', '.join(names)})"
+                f"{self._signature.where}: a subscriber takes the event as one parameter, "
+                f"not {len(names)} ({', '.join(names)})"
             )
         self.name = names[0] if names else None
         self._annotation = self._signature.annotations[names[0]] if names else Any

@@ -36,7 +36,7 @@ class Supervisor:
         await ready.wait()
         return self
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a background task until the context is left, when it is cancelled."""
         if self._group is None:
             work.close()
@@ -44,7 +44,6 @@ class Supervisor:
         task = self._group.create_task(work, name=f"{self._name}: {name}")
         self._children.add(task)
         task.add_done_callback(self._children.discard)
-        return task
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

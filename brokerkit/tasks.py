@@ -84,7 +84,7 @@ class Task(Generic[P, R, C, V]):
     def __init__(self, function: Callable[C, V], declared: TaskOptions, limits: Limits) -> None:
         self.function = function
         self.declared = declared
-        self.name = declared.name or getattr(function, "__name__", "")
+        self.name: str = declared.name or function.__name__
         self.signature = Signature(function, Context)
         self.parameters = Parameters(self.signature, limits)
         self.queue = Queue(declared.queue) if isinstance(declared.queue, str) else declared.queue
@@ -101,7 +101,7 @@ class Task(Generic[P, R, C, V]):
         self._result: Decoder[R] = _result_decoder(self.signature, self.name)
         self._senders: list[Sender] = []
         self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", self.name)
+        self.__name__ = function.__name__
         self.__module__ = function.__module__
         self.__wrapped__ = function
 
@@ -195,7 +195,12 @@ class Subscriber:
     """
 
     def __init__(
-        self, function: Callable[..., Any], source: Queue | Group, log: Log | None, kind: type | str | None, retry: Retry | None
+        self,
+        function: Callable[..., Any],
+        source: Queue | Group,
+        log: Log | None,
+        kind: type | str | None,
+        retry: Retry | None,
     ) -> None:
         self.function = function
         self.source = source
@@ -251,7 +256,7 @@ class Tasks:
     @overload
     def task(self, **options: Unpack[TaskKeywords]) -> TaskDecorator: ...
 
-    def task(self, function: Any = None, /, **options: Unpack[TaskKeywords]) -> Any:
+    def task(self, *functions: Callable[..., Any], **options: Any) -> Any:
         """Make a task of a function: ``@app.task`` or ``@app.task(queue=…, retry=…)``.
 
         A parameter annotated ``Context`` must come first; it is injected and does not travel. Sync functions run in
@@ -266,7 +271,7 @@ class Tasks:
         def decorate(function: Callable[..., Any]) -> Task[..., Any, ..., Any]:
             return self._add_task(Task(function, declared, self._limits))
 
-        return decorate if function is None else decorate(function)
+        return decorate(*functions) if functions else decorate
 
     def subscribe(self, source: Queue | Log | str, **options: Unpack[SubscribeKeywords]) -> Callable[[F], F]:
         """Run a function on the events of a queue, or of a log as a member of a group.
@@ -310,7 +315,7 @@ class Tasks:
         kind, retry = options.get("type"), options.get("retry")
         if isinstance(source, Log):
             if not group:
-                raise ConfigurationError(f"log {source.name!r} is read by groups: subscribe(log, group=\"...\")")
+                raise ConfigurationError(f'log {source.name!r} is read by groups: subscribe(log, group="...")')
             place = Group(source, group, start=options.get("start", "latest"))
             self._join_subscriber(Subscriber(function, place, source, kind, retry))
         elif group or "start" in options:

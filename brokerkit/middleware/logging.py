@@ -40,7 +40,11 @@ def log_received(*, payload: bool = False, logger: logging.Logger | None = None)
                 )  # fmt: skip
                 raise
             log.info(
-                "%s %s attempt %d done in %.3f s", context.name, context.id, context.attempt, time.perf_counter() - began
+                "%s %s attempt %d done in %.3f s",
+                context.name,
+                context.id,
+                context.attempt,
+                time.perf_counter() - began,
             )
             return value
 

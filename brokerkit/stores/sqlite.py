@@ -35,8 +35,9 @@ class SqliteStore(AbstractAsyncContextManager["SqliteStore"]):
         clock: Clock | None = None,
         retention: Retention | None = None,
     ) -> None:
-        own = not isinstance(place, Database)
-        self._database = Database(Path(place), clock or SystemClock(), retention or Retention()) if own else place
+        if not isinstance(place, Database):
+            place = Database(Path(place), clock or SystemClock(), retention or Retention())
+        self._database: Database = place
         self._entered = False
 
     async def __aenter__(self) -> Self:
@@ -73,11 +74,11 @@ class SqliteStore(AbstractAsyncContextManager["SqliteStore"]):
 
     async def delete(self, ids: Sequence[str]) -> int:
         with _store_errors():
-            (count,) = await self._database.do(_DELETE, [lambda tx: tx.run(sql.DELETE_RECORDS, array(ids))])
-        return count
+            counts: list[int] = await self._database.do(_DELETE, [lambda tx: tx.run(sql.DELETE_RECORDS, array(ids))])
+        return counts[0]
 
 
-_DELETE: Call = Call(durable=True)
+_DELETE = Call(durable=True)
 
 
 @contextmanager

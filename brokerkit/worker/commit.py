@@ -97,7 +97,8 @@ class GroupCommit:
     def add(self, finished: Finished) -> None:
         """Take a finished delivery. Called once for each; parked ones come back by themselves."""
         self.pending += 1
-        self._empty.clear()
+        if self.pending == 1:
+            self._empty.clear()
         self._queue(finished)
 
     def _queue(self, finished: Finished) -> None:
@@ -261,8 +262,8 @@ class GroupCommit:
             if answer is not Published.CONFIRMED:
                 bad[id(finished)] = answer
         for finished in batch:
-            if (answer := bad.get(id(finished))) is not None:
-                self._follow_ups_not_confirmed(finished, answer)
+            if (refused_as := bad.get(id(finished))) is not None:
+                self._follow_ups_not_confirmed(finished, refused_as)
         return [finished for finished in batch if id(finished) not in bad]
 
     def _follow_ups_not_confirmed(self, finished: Finished, answer: Published) -> None:
@@ -354,4 +355,3 @@ class ResultTooLargeForStore(Exception):
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the store does not take a result of {size} bytes; return a reference to it instead")
-

@@ -141,7 +141,7 @@ def describe(error: BaseException) -> ErrorInfo:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # a user's __str__ may raise; the failure must be recorded all the same
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise; the failure must be recorded all the same
         return f"<its text cannot be made: {type(broken).__name__}>"
 
 

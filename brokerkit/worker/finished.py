@@ -8,7 +8,7 @@ import msgspec
 
 from brokerkit.handlers import Handler
 from brokerkit.message import MSGPACK, Message, Outgoing
-from brokerkit.records import Attempt, ErrorInfo, TaskRecord, TaskStatus
+from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskStatus
 from brokerkit.replies import Reply
 from brokerkit.transport import Delivery
 from brokerkit.worker.decision import Decision
@@ -26,6 +26,7 @@ class Finished(msgspec.Struct, eq=False):
         finished: When it was decided.
         tries: How often committing it has failed.
         replayed: Its report was found in the store; the reply and the settling are left.
+        progress: What it reported last, if that is not written yet.
         reported: Its report is stored and its reply sent; only settling is left.
     """
 
@@ -38,6 +39,7 @@ class Finished(msgspec.Struct, eq=False):
     tries: int = 0
     reported: bool = False
     replayed: bool = False
+    progress: RecordPatch | None = None
 
     @property
     def keeps_record(self) -> bool:
@@ -51,6 +53,11 @@ class Finished(msgspec.Struct, eq=False):
         """Where the reply goes, None when none is due."""
         status = self.decision.status
         return self.delivery.message.reply_to if status is not None and status.terminal else None
+
+
+def unstarted(delivery: Delivery, decision: Decision, handler: Handler | None, now: float) -> Finished:
+    """A delivery that is decided without being run."""
+    return Finished(delivery, decision, handler, (), None, now)
 
 
 def record_of(finished: Finished, worker: str) -> TaskRecord:
@@ -77,6 +84,8 @@ def record_of(finished: Finished, worker: str) -> TaskRecord:
         content_type=finished.handler.content_type if finished.handler else MSGPACK,
         error=decision.error,
         attempts=(_attempt(finished, worker, decision.error),) if failed and decision.error else (),
+        progress=finished.progress.progress if finished.progress else None,
+        note=(finished.progress.note or "") if finished.progress else "",
         metadata=message.metadata,
         parent=message.parent,
         root=message.root,
@@ -138,7 +147,8 @@ _kept = msgspec.msgpack.Decoder(KeptFollowUp)
 def followups_kept(followups: Sequence[Outgoing]) -> tuple[bytes, ...]:
     """Follow-ups as a record keeps them."""
     return tuple(
-        msgspec.msgpack.encode(KeptFollowUp(out.message, out.exchange, out.routing_key, out.record)) for out in followups
+        msgspec.msgpack.encode(KeptFollowUp(out.message, out.exchange, out.routing_key, out.record))
+        for out in followups
     )
 
 

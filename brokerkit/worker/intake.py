@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from brokerkit.clock import Clock
+from brokerkit.context import Context
 from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.lanes import LaneScheduler
 from brokerkit.message import Message
 from brokerkit.outcome import Reason
+from brokerkit.store import Store
 from brokerkit.transport import Delivery, Flag, Subscription
 from brokerkit.worker.commit import GroupCommit
 from brokerkit.worker.decision import RELEASED, Decision, expired, refused
-from brokerkit.worker.finished import Finished
+from brokerkit.worker.finished import describe, unstarted
 from brokerkit.worker.quarantine import SUSPECT_DELIVERIES, Quarantine
 from brokerkit.worker.recovery import Recovery
-from brokerkit.worker.slots import Key, Slots
+from brokerkit.worker.slots import Key, Ready, Slots
 
 _log = logging.getLogger("brokerkit.worker")
 
@@ -26,31 +27,40 @@ LONG_RUN = 1.0
 """Seconds; when the mean run is longer nothing is fetched ahead."""
 
 
-class Parts(NamedTuple):
-    """What intake works with."""
-
-    subscription: Subscription
-    scheduler: LaneScheduler
-    slots: Slots
-    commit: GroupCommit
-    quarantine: Quarantine
-    recovery: Recovery
-
-
 class Intake:
     """Receives, and starts what can start.
 
     Args:
-        parts: What it works with.
+        subscription: Where deliveries come from.
+        scheduler: Chooses who is served next.
+        slots: Where they run.
+        commit: Where those go that are not run.
         handlers: By source key.
         clock: Supplies the time.
+        store: The store of records, or None.
+        worker: This worker's name.
         max_unsettled: Finished deliveries that may wait for their commit before intake stops.
     """
 
     def __init__(
-        self, parts: Parts, handlers: Mapping[str, SourceHandlers], clock: Clock, *, max_unsettled: int
+        self,
+        subscription: Subscription,
+        scheduler: LaneScheduler,
+        slots: Slots,
+        commit: GroupCommit,
+        handlers: Mapping[str, SourceHandlers],
+        clock: Clock,
+        *,
+        store: Store | None,
+        worker: str,
+        max_unsettled: int,
     ) -> None:
-        self._subscription, self._scheduler, self._slots, self._commit, self._quarantine, self._recovery = parts
+        self._subscription = subscription
+        self._scheduler = scheduler
+        self._slots = slots
+        self._commit = commit
+        self.quarantine = Quarantine(subscription, slots, clock, handlers=handlers, finish=commit.add)
+        self.recovery = Recovery(store, clock, worker, finish=commit.add, again=self.recovered, announced=self.ready)
         self._handlers = handlers
         self._clock = clock
         self._max_unsettled = max_unsettled
@@ -62,6 +72,7 @@ class Intake:
             for handler in (*source.by_name.values(), source.catch_all)
             if handler is not None
         )
+        self._full = False
         self.stopped = False
 
     async def run(self) -> None:
@@ -69,6 +80,7 @@ class Intake:
         while not self.stopped:
             room = self._room()
             if room <= 0:
+                self._full = True
                 self._room_changed.clear()
                 await self._room_changed.wait()
                 continue
@@ -76,29 +88,28 @@ class Intake:
             self._scheduler.observe(deliveries)
             self.admit(deliveries)
 
-    def stop(self) -> list[Delivery]:
-        """Take nothing more; returns what was waiting to start."""
+    def stop(self) -> None:
+        """Take nothing more, and hand back what waits to start."""
         self.stopped = True
         self._room_changed.set()
         copies = [delivery for held in self._copies.values() for delivery in held]
         self._copies.clear()
-        return self._scheduler.drain() + copies + self._quarantine.drain()
+        self._hand_back(self._scheduler.drain() + copies + self.quarantine.drain())
 
     def _room(self) -> int:
         """How many deliveries to ask for; nothing while the buffer is at least half full."""
-        if self._commit.pending >= self._max_unsettled or self._quarantine.waiting >= self._max_unsettled:
+        if self._commit.pending >= self._max_unsettled or self.quarantine.waiting >= self._max_unsettled:
             return 0
         ahead = 0 if self._slots.mean_run > LONG_RUN else self._slots.concurrency
-        waiting = self._scheduler.waiting + self._recovery.waiting
+        waiting = self._scheduler.waiting + self.recovery.waiting
         if waiting * 2 > ahead:
             return 0
         return self._slots.free + ahead - waiting
 
     def room_changed(self) -> None:
-        """Something ended or was settled: start what waits, and let intake look again."""
-        if self._scheduler.waiting:
-            self._fill()
-        if not self._room_changed.is_set() and self._room() > 0:
+        """Something ended or was settled: let intake look again if it waits for room."""
+        if self._full and self._room() > 0:
+            self._full = False
             self._room_changed.set()
 
     def admit(self, deliveries: list[Delivery]) -> None:
@@ -109,13 +120,13 @@ class Intake:
     def ready(self, deliveries: list[Delivery]) -> None:
         """Start deliveries, or let them wait for a slot."""
         if self.stopped:
-            self.hand_back(deliveries)
+            self._hand_back(deliveries)
             return
         self._scheduler.add(deliveries)
-        self._fill()
+        # One slot may be enough, if its handlers never wait; if they do, it wakes the others.
+        self._slots.wake(1)
 
-    def hand_back(self, deliveries: list[Delivery]) -> None:
-        """Release what came too late."""
+    def _hand_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             self._finish_unstarted(delivery, RELEASED, None)
 
@@ -125,42 +136,47 @@ class Intake:
             self._refuse_flagged(delivery)
             return True
         if delivery.deliveries > 1 or delivery.starts:
-            return self._adopted(delivery) or self._recovery.take(delivery, self.handler_of(delivery))
+            return self._adopted(delivery) or self.recovery.take(delivery, self.handler_of(delivery))
         if self._reports_start and (handler := self.handler_of(delivery)) is not None and handler.record == "full":
-            return self._recovery.announce(delivery)
+            return self.recovery.announce(delivery)
         return False
 
     def recovered(self, deliveries: list[Delivery]) -> None:
         """Deliveries that came again and whose run is not known to be over."""
         suspects = [d for d in deliveries if d.deliveries >= SUSPECT_DELIVERIES or d.starts]
         for delivery in suspects:
-            self._quarantine.add(delivery)
+            self.quarantine.add(delivery)
         self.ready([d for d in deliveries if not (d.deliveries >= SUSPECT_DELIVERIES or d.starts)])
 
-    def _fill(self) -> None:
-        scheduler, slots = self._scheduler, self._slots
-        if not scheduler.waiting or not slots.free:
-            return
-        now = self._clock.now()
-        while scheduler.waiting and slots.free:
-            delivery = scheduler.next(now)
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to start."""
+        return self._scheduler.waiting
+
+    def next_ready(self) -> Ready | None:
+        """The next message to run, None when nothing waits. Called by the slots."""
+        scheduler = self._scheduler
+        while scheduler.waiting:
+            delivery = scheduler.next(self._clock.now)
+            handler = self._handlers[delivery.lane.source].find(delivery.message.name)
             if delivery.lost:
                 self._commit.counts.lost += 1
-                continue
-            handler = self.handler_of(delivery)
-            if handler is None:
+            elif handler is None:
                 self.refuse(delivery, Reason.UNKNOWN_TASK, _unknown(delivery.message, self._handlers))
-            elif (delivery.lane.source, delivery.message.id) in slots.running:
-                self._copies.setdefault((delivery.lane.source, delivery.message.id), []).append(delivery)
+            elif (key := (delivery.lane.source, delivery.message.id)) in self._slots.running:
+                self._copies.setdefault(key, []).append(delivery)
             else:
-                slots.start(delivery, handler)
+                return delivery, handler
+        return None
 
-    def ended(self, key: Key) -> None:
+    def ended(self, context: Context) -> None:
         """A message has ended; another copy of it may have been waiting."""
-        if self._copies and (copies := self._copies.pop(key, None)):
+        if self._copies and (copies := self._copies.pop((context.source, context.id), None)):
             for delivery in copies:
-                if not self._recovery.take(delivery, self.handler_of(delivery)):
+                if not self.recovery.take(delivery, self.handler_of(delivery)):
                     self.ready([delivery])
+        if self._full and self._scheduler.waiting <= self._slots.concurrency // 2:
+            self.room_changed()
 
     def handler_of(self, delivery: Delivery) -> Handler | None:
         """Who takes it."""
@@ -172,7 +188,7 @@ class Intake:
         if execution is None or not execution.delivery.lost:
             return False
         execution.delivery = delivery
-        _log.info("%s %s was delivered again while it runs here; it goes on", delivery.message.name, delivery.message.id)
+        _log.info("%s was delivered again while it runs here; it goes on", describe(delivery.message))
         return True
 
     def _refuse_flagged(self, delivery: Delivery) -> None:
@@ -186,7 +202,7 @@ class Intake:
         self._finish_unstarted(delivery, refused(reason, text), self.handler_of(delivery))
 
     def _finish_unstarted(self, delivery: Delivery, decision: Decision, handler: Handler | None) -> None:
-        self._commit.add(Finished(delivery, decision, handler, (), None, self._clock.now()))
+        self._commit.add(unstarted(delivery, decision, handler, self._clock.now()))
 
 
 def _unknown(message: Message, handlers: Mapping[str, SourceHandlers]) -> str:

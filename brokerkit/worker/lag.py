@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 _log = logging.getLogger("brokerkit.worker")
 

@@ -1,30 +1,25 @@
-"""Suspects run alone. The broker's delivery count is a suspicion, not a verdict: a crash raises it for every neighbour."""
+"""Suspects run alone: a broker's delivery count is a suspicion, since a crash raises it for every neighbour."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from brokerkit.clock import Clock
 from brokerkit.errors import BrokerkitError
-from brokerkit.handlers import Handler
+from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.outcome import Reason
 from brokerkit.transport import Delivery, StartMark, Subscription
+from brokerkit.worker.decision import refused
+from brokerkit.worker.finished import Finished, unstarted
 from brokerkit.worker.slots import Slots
 
 _log = logging.getLogger("brokerkit.worker")
 
 SUSPECT_DELIVERIES = 3
 """From this delivery on a message runs in the quarantine slot."""
-
-
-class Refuse(Protocol):
-    """Dead-letters a delivery that is not run."""
-
-    def __call__(self, delivery: Delivery, reason: Reason, text: str) -> None: ...
 
 
 class Quarantine:
@@ -37,9 +32,8 @@ class Quarantine:
         subscription: What writes the marks.
         slots: What runs.
         clock: Supplies the time.
-        handler_of: Finds the handler of a delivery.
-        limit_of: The crash limit of a delivery.
-        refuse: Dead-letters a delivery.
+        handlers: By source key.
+        finish: Takes deliveries that are not run.
     """
 
     def __init__(
@@ -48,16 +42,14 @@ class Quarantine:
         slots: Slots,
         clock: Clock,
         *,
-        handler_of: Callable[[Delivery], Handler | None],
-        limit_of: Callable[[Delivery], int],
-        refuse: Refuse,
+        handlers: Mapping[str, SourceHandlers],
+        finish: Callable[[Finished], None],
     ) -> None:
         self._subscription = subscription
         self._slots = slots
         self._clock = clock
-        self._handler_of = handler_of
-        self._limit_of = limit_of
-        self._refuse = refuse
+        self._handlers = handlers
+        self._finish = finish
         self._suspects: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._stopped = False
@@ -94,18 +86,22 @@ class Quarantine:
             self._suspects.append(delivery)  # another copy of it runs; look again when that may have ended
             await self._clock.sleep(0.1)
             return
-        starts, limit = delivery.starts - delivery.marked, self._limit_of(delivery)
+        source = self._handlers[delivery.lane.source]
+        handler = source.find(delivery.message.name)
+        limit = handler.max_deliveries if handler is not None else source.max_deliveries
+        starts = delivery.starts - delivery.marked
         if starts >= limit:
             text = f"its worker died each of the {starts} times it ran alone; max_deliveries is {limit}"
-            self._refuse(delivery, Reason.CRASH_LOOP, text)
-            return
-        handler = self._handler_of(delivery)
-        if handler is None:
-            self._refuse(delivery, Reason.UNKNOWN_TASK, f"nobody here takes {delivery.message.name[:200]!r}")
+            self._refuse(delivery, handler, Reason.CRASH_LOOP, text)
+        elif handler is None:
+            self._refuse(delivery, None, Reason.UNKNOWN_TASK, f"nobody here takes {delivery.message.name[:200]!r}")
         elif (delivery.marked or await self._mark(delivery)) and not self._stopped:
-            execution = self._slots.start(delivery, handler, alone=True)
-            assert execution.done is not None
-            await execution.done
+            task = asyncio.current_task()
+            assert task is not None
+            await self._slots.run(delivery, handler, task)
+
+    def _refuse(self, delivery: Delivery, handler: Handler | None, reason: Reason, text: str) -> None:
+        self._finish(unstarted(delivery, refused(reason, text), handler, self._clock.now()))
 
     async def _mark(self, delivery: Delivery) -> bool:
         """Write the start mark; False when the delivery is no longer ours to run."""

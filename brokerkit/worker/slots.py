@@ -1,4 +1,9 @@
-"""Running handlers: each message one task with a context of its own, bounded by the slots."""
+"""Running handlers, bounded by the slots.
+
+A slot is a long-lived task that runs one message after another, each in a context of its own, so that context
+variables never leak. A handler that returns without waiting costs no task and no turn of the event loop; one that waits
+wakes other slots as it does, so that as many run as there are slots.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,14 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from brokerkit.clock import Clock
 from brokerkit.codec import encode
 from brokerkit.context import Context, Services
 from brokerkit.errors import EncodeError
 from brokerkit.handlers import Handler
+from brokerkit.supervisor import Supervisor
 from brokerkit.transport import Delivery
 from brokerkit.worker.deadlines import Deadlines
 from brokerkit.worker.decision import (
@@ -26,9 +32,15 @@ from brokerkit.worker.decision import (
     succeeded,
     unreturnable,
 )
+from brokerkit.worker.stepping import stepped
 
 Key = tuple[str, str]
 """Source and message id: what a running message is known by."""
+
+Ready = tuple[Delivery, Handler]
+
+TURN = 256
+"""Messages one slot runs without waiting before the event loop gets a turn."""
 
 
 class Execution:
@@ -38,29 +50,41 @@ class Execution:
         delivery: What will be settled; replaced when the broker delivers the running message again.
         handler: What runs.
         context: What the handler sees.
+        task: The task it runs in.
         deadline: On the clock's monotonic time, or None.
         stop: Why the worker wants it to end, or None.
-        task: The running task.
-        alone: It runs in the quarantine slot.
         reported: A RUNNING record has been written.
-        done: Resolved at the end, for whoever waits for it.
     """
 
-    __slots__ = ("alone", "context", "deadline", "delivery", "done", "handler", "reported", "stop", "task")
+    __slots__ = ("context", "deadline", "delivery", "handler", "reported", "stop", "task")
 
-    def __init__(self, delivery: Delivery, handler: Handler, context: Context) -> None:
+    def __init__(self, delivery: Delivery, handler: Handler, context: Context, task: asyncio.Task[Any]) -> None:
         self.delivery = delivery
         self.handler = handler
         self.context = context
+        self.task = task
         self.deadline: float | None = None
         self.stop: Stop | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.alone = False
         self.reported = False
-        self.done: asyncio.Future[None] | None = None
 
 
-Finish = Callable[[Execution, Decision], None]
+class ReadySource(Protocol):
+    """Where slots get their messages."""
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to start."""
+        ...
+
+    def next_ready(self) -> Ready | None:
+        """The next one, None when nothing waits."""
+        ...
+
+
+class Finish(Protocol):
+    """Takes what has ended."""
+
+    def __call__(self, execution: Execution, decision: Decision, now: float) -> None: ...
 
 
 class Slots:
@@ -70,12 +94,25 @@ class Slots:
         concurrency: How many.
         clock: Supplies the time.
         services: What contexts need.
-        finish: Called at each end, with what becomes of the message.
+        source: Gives the messages to run.
+        finish: Takes each message that has ended, with what becomes of it and the time.
         jitter: Gives a number in [0, 1), for retry delays.
+
+    Attributes:
+        running: What runs now, in slots and in quarantine.
+        free: Slots that run nothing.
+        mean_run: Moving average of a run's length in seconds.
     """
 
     def __init__(
-        self, concurrency: int, clock: Clock, services: Services, finish: Finish, jitter: Callable[[], float] = random.random
+        self,
+        concurrency: int,
+        clock: Clock,
+        services: Services,
+        *,
+        source: ReadySource,
+        finish: Finish,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.concurrency = concurrency
         self.free = concurrency
@@ -83,31 +120,103 @@ class Slots:
         self.running: dict[Key, Execution] = {}
         self._clock = clock
         self._services = services
+        self._source = source
         self._finish = finish
         self._jitter = jitter
-        self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._deadlines = Deadlines(clock, self.running, self._overdue)
-        self._idle: asyncio.Future[None] | None = None
+        self._sleeping: list[asyncio.Future[None]] = []
+        self._slots = 0
+        self._supervisor: Supervisor | None = None
+        self._all_idle: asyncio.Future[None] | None = None
 
-    def start(self, delivery: Delivery, handler: Handler, *, alone: bool = False) -> Execution:
-        """Run a delivery. The caller has checked that a slot is free and that its key is not running."""
+    def open(self, supervisor: Supervisor) -> None:
+        """Let slots be started by this supervisor."""
+        self._supervisor = supervisor
+
+    def wake(self, count: int) -> None:
+        """There is work: wake as many slots, or start them."""
+        for _ in range(min(count, self.free)):
+            while self._sleeping:
+                sleeper = self._sleeping.pop()
+                if not sleeper.done():
+                    sleeper.set_result(None)
+                    break
+            else:
+                if self._slots >= self.concurrency or self._supervisor is None:
+                    return
+                self._slots += 1
+                self._supervisor.spawn(self._slot(), "slot")
+
+    async def _slot(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        turn = 0
+        try:
+            while not task.cancelling():  # a handler that cancelled its own task has used this slot up
+                ready = self._source.next_ready() if self.free > 0 else None
+                if ready is None:
+                    turn = 0
+                    await self._sleep()
+                    continue
+                turn += 1
+                self.free -= 1
+                try:
+                    await self.run(*ready, task)
+                finally:
+                    self.free += 1
+                if turn >= TURN:
+                    turn = 0
+                    await asyncio.sleep(0)
+        finally:
+            self._slots -= 1
+
+    async def _sleep(self) -> None:
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleeping.append(sleeper)
+        await sleeper
+
+    async def run(self, delivery: Delivery, handler: Handler, task: asyncio.Task[Any]) -> None:
+        """Run one message in the current task, which is ``task``. Its key must not be running."""
         message = delivery.message
         now = self._clock.now()
-        execution = Execution(delivery, handler, Context(delivery, self._services, now))
-        self.running[(delivery.lane.source, message.id)] = execution
-        if alone:
-            execution.alone = True
-            execution.done = self._loop.create_future()
-        else:
-            self.free -= 1
+        context = Context(delivery, self._services, now)
+        execution = Execution(delivery, handler, context, task)
+        key = (context.source, message.id)
+        self.running[key] = execution
         if message.expires is not None and now >= message.expires:
-            self._loop.call_soon(self._end, execution, expired())
-            return execution
+            decision = expired()
+        else:
+            decision = await self._attempt(execution)
+        del self.running[key]
+        now = self._clock.now()
+        self.mean_run += 0.05 * (now - context.started - self.mean_run)
+        self._finish(execution, decision, now)
+        if self._all_idle is not None and not self.running and not self._all_idle.done():
+            self._all_idle.set_result(None)
+
+    async def _attempt(self, execution: Execution) -> Decision:
+        handler, context = execution.handler, execution.context
+        message = context.message
         if handler.is_async:
             self.begin(execution)
-        execution.task = self._loop.create_task(self._run(execution), context=self._context.copy())
-        return execution
+        try:
+            context.args = handler.decode(message.body, message.content_type)
+            run = self._context.copy().run
+            value = await stepped(run(handler.receive, context), run, self._suspended)
+            return self._returned(execution, value)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises becomes an outcome
+            return self._raised(execution, error)
+        finally:
+            if execution.stop is not None and handler.is_async:
+                execution.task.uncancel()
+
+    def _suspended(self) -> None:
+        """A handler waits: two more slots may start, each of which does the same."""
+        if waiting := self._source.waiting:
+            self.wake(min(waiting, 2))
 
     def begin(self, execution: Execution) -> None:
         """The attempt's time begins: at once for async handlers, when a thread is free for sync ones."""
@@ -122,9 +231,8 @@ class Slots:
         if execution.stop is None:
             execution.stop = why
             execution.context.cancel()
-            if execution.task is not None and execution.handler.is_async:
-                # One turn later, so that a task cancelled right after its start has entered its try block.
-                self._loop.call_soon(execution.task.cancel)
+            if execution.handler.is_async:
+                execution.task.cancel()
 
     def stop_all(self, why: Stop) -> None:
         """Ask every attempt to end."""
@@ -134,33 +242,20 @@ class Slots:
     async def idle(self) -> None:
         """Wait until nothing runs."""
         while self.running:
-            if self._idle is None or self._idle.done():
-                self._idle = self._loop.create_future()
-            await asyncio.shield(self._idle)
+            if self._all_idle is None or self._all_idle.done():
+                self._all_idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._all_idle)
 
     def close(self) -> None:
         """Stop watching deadlines."""
         self._deadlines.close()
-
-    async def _run(self, execution: Execution) -> None:
-        context = execution.context
-        message = context.message
-        try:
-            context.args = execution.handler.decode(message.body, message.content_type)
-            value = await execution.handler.receive(context)
-            decision = self._returned(execution, value)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises becomes an outcome
-            decision = self._raised(execution, error)
-        self._end(execution, decision)
 
     def _returned(self, execution: Execution, value: Any) -> Decision:
         handler, message = execution.handler, execution.context.message
         if execution.stop is Stop.TIMEOUT:
             return self._raised(execution, TimedOut())
         if not handler.is_task or (handler.record == "none" and message.reply_to is None):
-            return succeeded(None)
+            return SUCCEEDED
         try:
             return succeeded(encode(value, handler.content_type))
         except EncodeError as error:
@@ -177,17 +272,8 @@ class Slots:
             error = TimedOut(f"exceeded its timeout of {limit:g} s")
         return failed(handler, message, error, self._jitter)
 
-    def _end(self, execution: Execution, decision: Decision) -> None:
-        del self.running[(execution.delivery.lane.source, execution.context.message.id)]
-        if execution.alone:
-            if execution.done is not None and not execution.done.done():
-                execution.done.set_result(None)
-        else:
-            self.free += 1
-            self.mean_run += 0.05 * (self._clock.now() - execution.context.started - self.mean_run)
-        if self._idle is not None and not self.running and not self._idle.done():
-            self._idle.set_result(None)
-        self._finish(execution, decision)
-
     def _overdue(self, execution: Execution) -> None:
         self.stop(execution, Stop.TIMEOUT)
+
+
+SUCCEEDED = succeeded(None)

@@ -64,6 +64,13 @@ class Upkeep:
                 id=context.id, fence=context.fence, progress=fraction, note=note or None
             )
 
+    def take(self, task_id: str) -> RecordPatch | None:
+        """The progress of a task that has ended, to be written with its outcome."""
+        if not self._progress:
+            return None
+        with self._lock:
+            return self._progress.pop(task_id, None)
+
     async def run(self) -> None:
         """Write records each half second while there is something to write."""
         while True:

@@ -10,13 +10,21 @@ A new theme is a module ``transport_<theme>.py`` or ``store_<theme>.py`` with a 
 """
 
 from brokerkit.testing.conformance import (
+    store_fences,
+    store_upkeep,
+    transport_cancelling,
+    transport_commits,
     transport_crashes,
     transport_dead_letters,
     transport_delays,
+    transport_expiry,
+    transport_logs,
     transport_messages,
     transport_receiving,
     transport_routing,
     transport_settling,
+    transport_talk,
+    transport_topology,
 )
 from brokerkit.testing.conformance.harness import Harness, Injector, Scenario, StoreHarness, StoreScenario, needs
 
@@ -26,9 +34,27 @@ TRANSPORT_SCENARIOS: tuple[Scenario, ...] = (
     *transport_settling.SCENARIOS,
     *transport_crashes.SCENARIOS,
     *transport_delays.SCENARIOS,
+    *transport_expiry.SCENARIOS,
     *transport_dead_letters.SCENARIOS,
     *transport_routing.SCENARIOS,
+    *transport_logs.SCENARIOS,
+    *transport_topology.SCENARIOS,
+    *transport_cancelling.SCENARIOS,
+    *transport_commits.SCENARIOS,
+    *transport_talk.SCENARIOS,
 )
 """Every scenario for transports."""
 
-__all__ = ["TRANSPORT_SCENARIOS", "Harness", "Injector", "Scenario", "StoreHarness", "StoreScenario", "needs"]
+STORE_SCENARIOS: tuple[StoreScenario, ...] = (*store_fences.SCENARIOS, *store_upkeep.SCENARIOS)
+"""Every scenario for stores of records."""
+
+__all__ = [
+    "STORE_SCENARIOS",
+    "TRANSPORT_SCENARIOS",
+    "Harness",
+    "Injector",
+    "Scenario",
+    "StoreHarness",
+    "StoreScenario",
+    "needs",
+]

@@ -92,21 +92,30 @@ async def an_acknowledged_message_does_not_come_again(harness: Harness) -> None:
 
 
 async def competing_consumers_get_each_message_once(harness: Harness) -> None:
-    async with bench(harness) as b, harness.connect() as other:
-        async with b.reader() as first, b.reader(transport=other) as second:
-            sent = await b.send_some(40)
-            got = await first.whatever(5) + await second.whatever(5) + await first.whatever(100)
-            assert sorted(ids(got)) == sorted(ids_of(sent)), "a message was lost or delivered twice"
+    async with (
+        bench(harness) as b,
+        harness.connect() as other,
+        b.reader() as first,
+        b.reader(transport=other) as second,
+    ):
+        sent = await b.send_some(40)
+        got = await first.get(5) + await second.whatever(5) + await first.whatever(100)
+        assert sorted(ids(got)) == sorted(ids_of(sent)), "a message was lost or delivered twice"
 
 
 async def two_waiting_consumers_both_get_work(harness: Harness) -> None:
-    async with bench(harness) as b, harness.connect() as other:
-        async with b.reader() as first, b.reader(transport=other) as second, asyncio.TaskGroup() as group:
-            waiting = [group.create_task(reader.get()) for reader in (first, second)]
-            await harness.advance(harness.quiet)
-            sent = await b.send_some(2)
-            got = [delivery for task in waiting for delivery in await task]
-            assert sorted(ids(got)) == sorted(ids_of(sent)), "each of two waiting consumers gets one of two messages"
+    async with (
+        bench(harness) as b,
+        harness.connect() as other,
+        b.reader() as first,
+        b.reader(transport=other) as second,
+        asyncio.TaskGroup() as group,
+    ):
+        waiting = [group.create_task(reader.get()) for reader in (first, second)]
+        await harness.advance(harness.quiet)
+        sent = await b.send_some(2)
+        got = [delivery for task in waiting for delivery in await task]
+        assert sorted(ids(got)) == sorted(ids_of(sent)), "each of two waiting consumers gets one of two messages"
 
 
 async def thousands_of_messages_reach_four_consumers_exactly_once(harness: Harness) -> None:

@@ -8,7 +8,7 @@ from brokerkit.message import Outgoing
 from brokerkit.outcome import ACK
 from brokerkit.testing.conformance.bench import Bench, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario
-from brokerkit.topology import Exchange, Queue, Topology
+from brokerkit.topology import Exchange, HeaderValue, Queue, Topology
 from brokerkit.transport import Published, QueueSource
 
 
@@ -125,7 +125,7 @@ async def a_headers_exchange_compares_headers(harness: Harness) -> None:
     async with bench(harness) as b:
         routes = Routes(b)
         prints = routes.exchange(type="headers")
-        wanted = {"format": "pdf", "pages": 2}
+        wanted: dict[str, HeaderValue] = {"format": "pdf", "pages": 2}
         every = routes.queue(prints.bind(headers=wanted, match="all"))
         some = routes.queue(prints.bind(headers=wanted, match="any"))
         await routes.apply([prints], [every, some])

@@ -32,7 +32,7 @@ class Alarms:
         """Call ``callback(entry, now)`` at ``when``, unless the entry is gone by then."""
         heapq.heappush(self._heap, (when, self._next(), callback, entry))
         if self._timer is None or when < self._armed_for:
-            self._arm()
+            self.arm()
 
     def forget_one(self) -> None:
         """An entry that had an alarm is gone; rebuild the heap when most of it is of that sort."""
@@ -42,7 +42,8 @@ class Alarms:
             heapq.heapify(self._heap)
             self._stale = 0
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Set the timer for the first alarm."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -65,4 +66,4 @@ class Alarms:
                 self._stale -= 1
         # A callback that set an alarm has armed the timer already.
         if self._timer is None:
-            self._arm()
+            self.arm()

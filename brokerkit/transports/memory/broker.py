@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from brokerkit.clock import Clock, SystemClock
-from brokerkit.errors import TopologyError
+from brokerkit.errors import TopologyConflict, TopologyError
 from brokerkit.ids import new_id
 from brokerkit.message import Message, Outgoing
 from brokerkit.records import TaskRecord
@@ -22,6 +22,9 @@ from brokerkit.transports.memory.mailbox import Mailbox
 from brokerkit.transports.memory.queues import MemoryQueue
 
 Target = MemoryQueue | MemoryLog
+
+FIXED = ("lanes", "max_length", "message_ttl", "single_active")
+"""What a queue is built with; the rest of its plan may follow a new topology."""
 
 
 class MemoryBroker:
@@ -50,6 +53,10 @@ class MemoryBroker:
         self._alarms = Alarms(self.clock)
         self._next_seq = count().__next__
 
+    def wind(self) -> None:
+        """Set the timer on the running event loop: the one it was set on may have ended."""
+        self._alarms.arm()
+
     # Topology
 
     def apply(self, topology: Topology) -> None:
@@ -58,6 +65,8 @@ class MemoryBroker:
         mine = self._fragments.get(topology.name, Topology(topology.name))
         fragment = union([mine, topology], topology.name)
         plan = compile_topology(union([*others, fragment]))
+        for queue in plan.queues:
+            self._refuse_change(queue)
         self._fragments[topology.name] = fragment
         self._build(plan)
 
@@ -72,6 +81,16 @@ class MemoryBroker:
         for group in plan.groups:
             if group.backlog.name not in self.queues:
                 self.logs[group.log].add_group(group, self._queue(group.backlog), self.clock.now())
+
+    def _refuse_change(self, plan: QueuePlan) -> None:
+        """What ``union`` cannot see: a dead-letter queue that was implied so far, declared with other attributes."""
+        known = self.queues.get(plan.name)
+        if known is None:
+            return
+        for attribute in FIXED:
+            wanted, found = getattr(plan, attribute), getattr(known.plan, attribute)
+            if wanted != found:
+                raise TopologyConflict(f"queue {plan.name}", attribute, wanted, found)
 
     def _queue(self, plan: QueuePlan) -> MemoryQueue:
         """The queue of that name, created if it is missing; its plan may have gained a dead-letter queue's traits."""

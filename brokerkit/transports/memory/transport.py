@@ -63,6 +63,7 @@ class MemoryTransport:
 
     async def __aenter__(self) -> Self:
         self._open = True
+        self.broker.wind()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

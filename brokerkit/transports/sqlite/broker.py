@@ -24,6 +24,11 @@ T = TypeVar("T")
 _ALL = 1 << 62
 
 
+def unknown_source(key: str) -> TopologyError:
+    """What to say of a queue or group that nobody has declared."""
+    return TopologyError([f"queues: {key!r} is not a queue or group of this broker; apply its topology first"])
+
+
 class SqliteBroker:
     """One opening of a file by one transport.
 
@@ -72,7 +77,7 @@ class SqliteBroker:
     def abandon(self) -> None:
         """End as a killed process does: nothing is handed back, the socket refuses from now on."""
         self._stop_listening()
-        self.database.writer.start_doing(self._quickly, [lambda tx: self._keeper.stop()])
+        self.database.writer.send(self._quickly, [lambda _: self._keeper.stop()])
         for subscription in self.subscriptions:
             subscription.close(dead=True)
         self._end_listeners()
@@ -112,7 +117,7 @@ class SqliteBroker:
         await self.do(self.routes.refresh)
         target = self.routes.plan.targets.get(source)
         if target is None:
-            raise TopologyError([f"queues: {source!r} is not a queue or group of this broker; apply its topology first"])
+            raise unknown_source(source)
         return None if target.dead_letter is None else self.routes.ids[target.dead_letter]
 
     async def redrive(self, source: str, ids: Sequence[str] | None) -> int:
@@ -134,9 +139,7 @@ class SqliteBroker:
             total += count
         return total
 
-    def _replay(
-        self, tx: Transaction, log: str, group: str, since: float, after: int, last: int
-    ) -> tuple[int, int]:
+    def _replay(self, tx: Transaction, log: str, group: str, since: float, after: int, last: int) -> tuple[int, int]:
         source, backlog = self.routes.ids[log], self.routes.ids[group]
         count, highest = tx.row(sql.REPLAYED, source, since, after, last, deadletters.AT_ONCE)
         if count:
@@ -147,7 +150,8 @@ class SqliteBroker:
     async def _dead(self, source: str) -> int:
         """How many there are now: what dies again meanwhile is not sent back twice."""
         grave = await self.grave_of(source)
-        row = await self.database.ask(lambda connection: connection.execute(sql.COUNT_DEAD, (grave, source)).fetchone())
+        values = (grave, source, self.database.clock.now())
+        row = await self.database.ask(lambda connection: connection.execute(sql.COUNT_DEAD, values).fetchone())
         return int(row[0])
 
     async def _by_parts(self, grave: int | None, left: int, part: Callable[[Transaction, int], int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from brokerkit.topology import MAX_PRIORITY, Group, Log, Queue, Topology, implied, lane_of
+from brokerkit.topology import MAX_PRIORITY, DeadLetter, Group, Log, Queue, Topology, implied, lane_of
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -17,6 +17,7 @@ class Target(msgspec.Struct, frozen=True):
         ttl: Seconds until a message in it expires, or None.
         dead_letter: The name of its dead-letter queue, or None.
         single_active: Only its oldest consumer receives.
+        dead_ttl: Seconds its dead letters are kept, or None.
     """
 
     key: str
@@ -25,6 +26,7 @@ class Target(msgspec.Struct, frozen=True):
     ttl: float | None = None
     dead_letter: str | None = None
     single_active: bool = False
+    dead_ttl: float | None = None
 
     def lane(self, priority: int) -> int:
         """The lane of a priority; one out of range, as foreign messages may have, counts as the nearest."""
@@ -75,6 +77,11 @@ class Plan(msgspec.Struct, frozen=True):
         return frozenset(target.key for target in self.targets.values() if target.single_active)
 
     @property
+    def graves(self) -> set[str]:
+        """Dead-letter queues whose entries do not stay for ever."""
+        return {each.dead_letter for each in self.targets.values() if each.dead_letter and each.dead_ttl is not None}
+
+    @property
     def counted(self) -> list[str]:
         """All whose length and size have to be known at any time, and groups, whose losses are counted."""
         bounded = [target.key for target in self.targets.values() if target.max_length is not None]
@@ -96,9 +103,19 @@ def compile_topology(topology: Topology) -> Plan:
 
 def _queue(queue: Queue) -> Target:
     return Target(
-        queue.name, queue.lanes, queue.max_length, queue.message_ttl, queue.dead_letter_name, queue.single_active
+        queue.name,
+        queue.lanes,
+        queue.max_length,
+        queue.message_ttl,
+        queue.dead_letter_name,
+        queue.single_active,
+        _dead_ttl(queue),
     )
 
 
 def _group(group: Group) -> Target:
-    return Target(group.key, dead_letter=group.dead_letter_name)
+    return Target(group.key, dead_letter=group.dead_letter_name, dead_ttl=_dead_ttl(group))
+
+
+def _dead_ttl(owner: Queue | Group) -> float | None:
+    return owner.dead_letter.ttl if isinstance(owner.dead_letter, DeadLetter) else None

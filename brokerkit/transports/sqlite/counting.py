@@ -10,7 +10,9 @@ from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.compile import Target
 
 
-def stats(connection: sqlite3.Connection, target: Target, source: int, grave: int | None, *, group: bool) -> QueueStats:
+def stats(
+    connection: sqlite3.Connection, target: Target, source: int, grave: int | None, now: float, *, group: bool
+) -> QueueStats:
     """Count one queue or group, at one moment."""
     connection.execute("BEGIN")
     try:
@@ -18,7 +20,7 @@ def stats(connection: sqlite3.Connection, target: Target, source: int, grave: in
             dict(connection.execute(query, (source,)).fetchall())
             for query in (sql.COUNT_READY, sql.COUNT_HELD, sql.COUNT_DELAYED)
         )
-        dead = connection.execute(sql.COUNT_DEAD, (grave, target.key)).fetchone()[0] if grave is not None else 0
+        dead = connection.execute(sql.COUNT_DEAD, (grave, target.key, now)).fetchone()[0] if grave is not None else 0
         consumers = connection.execute(sql.COUNT_CONSUMERS, (time.monotonic(), source)).fetchone()[0]
         lost = connection.execute(sql.LOST, (source,)).fetchone() or (0,)
     finally:

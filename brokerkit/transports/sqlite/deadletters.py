@@ -13,6 +13,7 @@ from brokerkit.outcome import Reason
 from brokerkit.transport import DeadMessage
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.claiming import overlaid
+from brokerkit.transports.sqlite.compile import Target
 from brokerkit.transports.sqlite.placing import decode, encode
 from brokerkit.transports.sqlite.routes import Room, Routes
 from brokerkit.transports.sqlite.transaction import Transaction, array, split
@@ -47,11 +48,11 @@ class Entry(NamedTuple):
 
 
 def entries(
-    connection: sqlite3.Connection, grave: int, source: str, ids: Sequence[str] | None, limit: int
+    connection: sqlite3.Connection, grave: int, source: str, ids: Sequence[str] | None, limit: int, now: float
 ) -> list[Entry]:
     """The entries of a dead-letter queue that came from ``source`` and that nobody holds, oldest first."""
     wanted = array(ids) if ids is not None else None
-    rows, packed = connection.execute(sql.DEAD, (grave, source, wanted, wanted, limit)).fetchone()
+    rows, packed = connection.execute(sql.DEAD, (grave, source, now, wanted, wanted, limit)).fetchone()
     found = _rows(rows)
     bodies = split([row[-1] for row in found], packed or b"")
     return [_entry(row, body) for row, body in zip(found, bodies, strict=True)]
@@ -83,7 +84,7 @@ def shown(entry: Entry) -> DeadMessage:
 def purge(tx: Transaction, grave: int, source: str, ids: Sequence[str] | None, most: int) -> int:
     """Delete some entries; returns how many."""
     wanted = array(ids) if ids is not None else None
-    return tx.run(sql.PURGE, grave, source, wanted, wanted, most)
+    return tx.run(sql.PURGE, grave, source, tx.now, wanted, wanted, most)
 
 
 def redrive(tx: Transaction, routes: Routes, source: str, ids: Sequence[str] | None, most: int) -> int:
@@ -92,23 +93,23 @@ def redrive(tx: Transaction, routes: Routes, source: str, ids: Sequence[str] | N
     grave, home, room = routes.ids[target.dead_letter or ""], routes.ids[source], Room(tx)
     moved: list[int] = []
     rows: list[tuple[Any, ...]] = []
-    for entry in entries(tx.connection, grave, source, ids, most):
+    for entry in entries(tx.connection, grave, source, ids, most, tx.now):
         if not room.takes(home, target.max_length):
             break
         room.add(home)
         moved.append(entry.seq)
-        rows.append(_again(tx.now, home, target.lane(entry.message.priority if entry.message else 0), target.ttl, entry))
+        rows.append(_again(tx.now, home, target, entry))
     tx.run(sql.ACK, array(moved))
     tx.insert(sql.INSERT_MESSAGES, rows)
     tx.woken.add(home)
     return len(moved)
 
 
-def _again(now: float, home: int, lane: int, ttl: float | None, entry: Entry) -> tuple[Any, ...]:
+def _again(now: float, home: int, target: Target, entry: Entry) -> tuple[Any, ...]:
     """The row of a new run at attempt 1; what cannot be decoded goes back as it is."""
-    expires = None if ttl is None else now + ttl
+    expires = None if target.ttl is None else now + target.ttl
     if entry.message is None:
-        return (home, lane, entry.id, None, expires, now, entry.body)
+        return (home, 0, entry.id, None, expires, now, entry.body)
     message = entry.message
     over = message.expires is not None and message.expires <= now
     fresh = msgspec.structs.replace(
@@ -120,4 +121,4 @@ def _again(now: float, home: int, lane: int, ttl: float | None, entry: Entry) ->
         # It would expire again at once; whoever sends it back wants it to run.
         expires=None if over else message.expires,
     )
-    return (home, lane, message.id, None, expires, now, encode(fresh))
+    return (home, target.lane(message.priority), message.id, None, expires, now, encode(fresh))

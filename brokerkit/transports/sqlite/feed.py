@@ -80,5 +80,3 @@ class Feed(Generic[T]):
             self._gate.open()
         if found or self._again:
             self.wake()
-
-

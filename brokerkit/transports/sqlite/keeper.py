@@ -83,9 +83,8 @@ class Keeper:
     def _remove_old(self) -> None:
         plan = self._routes.plan
         aged = [each for each in plan.logs.values() if each.log.retention is not None]
-        graves = [target for target in plan.targets.values() if target.ttl is not None]
-        if aged or graves:
-            self._do(lambda tx: self._remove(tx))
+        if aged or plan.graves:
+            self._do(self._remove)
         if plan.logs:
             self._do(lambda tx: promote(tx, self._routes, [self._routes.ids[name] for name in self._routes.plan.logs]))
 
@@ -94,9 +93,8 @@ class Keeper:
         for plan in self._routes.plan.logs.values():
             if plan.log.retention is not None:
                 trim(tx, self._routes, plan)
-        for target in self._routes.plan.targets.values():
-            if target.ttl is not None:
-                tx.run(sql.DROP_OLD_DEAD, self._routes.ids[target.key], tx.now)
+        for name in self._routes.plan.graves:
+            tx.run(sql.DROP_OLD_DEAD, self._routes.ids[name], tx.now)
 
     def _look_around(self) -> None:
         self._newest_owner = max(self._routes.newest_owner, self._newest_owner)
@@ -110,9 +108,7 @@ class Keeper:
 
 
 def _concerns(listener: Owner | Peer, number: int, tx: Transaction) -> bool:
-    return (
-        not tx.woken.isdisjoint(listener.sources) or number in tx.inboxes or (tx.signalled and listener.signals)
-    )
+    return not tx.woken.isdisjoint(listener.sources) or number in tx.inboxes or (tx.signalled and listener.signals)
 
 
 def _waking(owner: Owner, tx: Transaction) -> Callable[[], None]:

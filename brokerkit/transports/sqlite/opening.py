@@ -59,10 +59,14 @@ def _check_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise ConnectFailed(f"the directory {path.parent} does not exist; create it first")
     if (kind := _file_system(path)) in _NETWORK:
-        raise ConnectFailed(f"{path} lies on a network file system ({kind}), where SQLite loses data; use a local disk")
+        raise ConnectFailed(
+            f"{path} lies on a network file system ({kind}), which SQLite cannot share; use a local disk"
+        )
     for place in (path, path.parent):
         if place.exists() and not os.access(place, os.W_OK):
-            raise ConnectFailed(f"{place} cannot be written; give this user the right to write it, or name another file")
+            raise ConnectFailed(
+                f"{place} cannot be written; give this user the right to write it, or name another file"
+            )
 
 
 def _file_system(path: Path) -> str:

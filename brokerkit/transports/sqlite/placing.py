@@ -42,6 +42,7 @@ class Placing:
     def __init__(self, tx: Transaction, routes: Routes, room: Room) -> None:
         routes.refresh(tx)
         self._tx, self._routes, self._room = tx, routes, room
+        self._at = routes.stamp(tx)
         self._messages: list[tuple[Any, ...]] = []
         self._entries: list[tuple[Any, ...]] = []
         self._replies: list[tuple[Any, ...]] = []
@@ -128,8 +129,8 @@ class Placing:
             self._room.add(self._routes.ids[key], 1, size)
 
     def _add_message(self, target: Target, message: Message, body: bytes) -> None:
-        source, now = self._routes.ids[target.key], self._tx.now
+        source, now, at = self._routes.ids[target.key], self._tx.now, self._at
         due = message.due if message.due is not None and message.due > now else None
         expires = None if target.ttl is None else (due or now) + target.ttl
-        self._messages.append((source, target.lane(message.priority), message.id, due, expires, now, body))
+        self._messages.append((source, target.lane(message.priority), message.id, due, expires, at, body))
         self._tx.woken.add(source)

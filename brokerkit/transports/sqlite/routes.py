@@ -11,7 +11,7 @@ from brokerkit.message import Outgoing
 from brokerkit.topology import Router, Topology, implied, union
 from brokerkit.transports.sqlite import schema, sql
 from brokerkit.transports.sqlite.compile import Plan, Target, compile_topology
-from brokerkit.transports.sqlite.transaction import Transaction, array
+from brokerkit.transports.sqlite.transaction import Transaction
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(Topology).decode
@@ -35,6 +35,7 @@ class Routes:
         self.single: frozenset[str] = frozenset()
         self._router = Router(Topology("union"))
         self._version = 0
+        self._latest = 0.0
         self._fresh_in: Transaction | None = None
 
     def refresh(self, tx: Transaction) -> None:
@@ -48,6 +49,11 @@ class Routes:
             # A rollback takes an apply back, and then the version that is stored is lower again.
             self._version = version
         self._fresh_in = tx
+
+    def stamp(self, tx: Transaction) -> float:
+        """When a message becomes available: now, but never before an earlier one, even if the clock is set back."""
+        self._latest = max(self._latest, tx.now)
+        return self._latest
 
     def route(self, outgoing: Outgoing) -> tuple[str, ...]:
         """The queues and logs a message reaches, () for none."""

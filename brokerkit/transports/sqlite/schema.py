@@ -1,8 +1,8 @@
 """The tables, as SQL text.
 
 One row of ``messages`` is one message in one queue or group, whatever its state: ready (no owner, not due later),
-delayed (``due``), held (``owner``). ``seq`` is its place in line and never changes, so that what is handed back or
-promoted is not starved by younger messages. What a retry changes (``attempt``) stands in columns beside the body,
+delayed (``due``), held (``owner``). ``at``, when it became or becomes available, is its place in line (``seq`` decides
+between equals); it stays, so that what is handed back or promoted is not starved by younger messages. What a retry changes (``attempt``) stands in columns beside the body,
 NULL meaning "as in the body", so that no outcome has to write the body again.
 """
 
@@ -29,12 +29,12 @@ CREATE TABLE messages (
     postponed INTEGER,
     due REAL,
     expires REAL,
-    at REAL,
+    at REAL NOT NULL DEFAULT 0,
     owner INTEGER,
     dead TEXT,
     body BLOB NOT NULL
 );
-CREATE INDEX ready ON messages (source, lane, seq) WHERE owner IS NULL AND due IS NULL;
+CREATE INDEX ready ON messages (source, lane, at, seq) WHERE owner IS NULL AND due IS NULL;
 CREATE INDEX delayed ON messages (source, due, lane) WHERE due IS NOT NULL;
 CREATE INDEX held ON messages (owner, source, lane) WHERE owner IS NOT NULL;
 CREATE INDEX by_id ON messages (id);

@@ -114,9 +114,11 @@ class Settling:
         token, name = verdict.token, self._grave(verdict.token) or ""
         target, source, now = self._routes.plan.targets[name], self._routes.ids[name], self._tx.now
         story = {"source": self._routes.keys[token.source], "reason": outcome.reason.value, "error": outcome.error}
-        expires = None if target.ttl is None else now + target.ttl
+        kept = self._routes.target(token.source).dead_ttl
+        expires = None if kept is None else now + kept
         lane = target.lane(verdict.priority)
-        self._burials.append((token.seq, source, lane, expires, now, _to_json({**story, "died": now}).decode()))
+        dead = _to_json({**story, "died": now}).decode()
+        self._burials.append((token.seq, source, lane, expires, now, dead))
         self._room.add(source)
         self._tx.woken.add(source)
 
@@ -147,7 +149,9 @@ class Settle:
     def _all_acknowledged(self, tx: Transaction, items: Sequence[Verdict]) -> list[Settled] | None:
         """The usual case in one statement; None when it is not that case."""
         owner = items[0].token.owner
-        if self._routes.single or any(type(verdict.outcome) is not Ack or verdict.token.owner != owner for verdict in items):
+        if self._routes.single or any(
+            type(verdict.outcome) is not Ack or verdict.token.owner != owner for verdict in items
+        ):
             return None
         done = tx.run(sql.ACK_HELD, array(verdict.token.seq for verdict in items), owner, len(items))
         return [Settled.DONE] * len(items) if done else None

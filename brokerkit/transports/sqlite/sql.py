@@ -17,7 +17,7 @@ _CLAIM_LANE = """
     SELECT * FROM (
         SELECT seq, source, lane, deliveries, starts, attempt, postponed, expires, dead IS NOT NULL AS buried, body
         FROM messages INDEXED BY ready
-        WHERE owner IS NULL AND due IS NULL AND source = ? AND lane = ? ORDER BY seq LIMIT ?)"""
+        WHERE owner IS NULL AND due IS NULL AND source = ? AND lane = ? ORDER BY at, seq LIMIT ?)"""
 _CLAIM = """
 SELECT
     (SELECT count(*) FROM owners WHERE id = ?),
@@ -43,7 +43,7 @@ UPDATE messages SET owner = ?, deliveries = deliveries + 1
 WHERE seq IN (SELECT value FROM json_each(?))"""
 
 PROMOTE = """
-UPDATE messages SET due = NULL WHERE seq IN (
+UPDATE messages SET at = due, due = NULL WHERE seq IN (
     SELECT due_now.seq FROM json_each(?) AS wanted JOIN messages AS due_now INDEXED BY delayed
     ON due_now.source = wanted.value AND due_now.due <= ? AND due_now.due IS NOT NULL
     ORDER BY due_now.due LIMIT 1000)"""
@@ -96,7 +96,8 @@ CANCEL = "DELETE FROM messages WHERE id = ? AND dead IS NULL AND owner IS NULL"
 _DEAD = """
 FROM (SELECT seq, id, attempt, postponed, dead, body FROM messages INDEXED BY ready
     WHERE owner IS NULL AND due IS NULL AND source = ? AND dead IS NOT NULL
-        AND json_extract(dead, '$.source') = ? AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))
+        AND json_extract(dead, '$.source') = ? AND (expires IS NULL OR expires > ?)
+        AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))
     ORDER BY at, seq LIMIT ?)"""
 DEAD = f"""
 SELECT json_group_array(json_array(seq, id, attempt, postponed, dead, length(body))),
@@ -121,13 +122,17 @@ WHERE true ON CONFLICT (source) DO NOTHING"""
 COUNT_READY = """
 SELECT lane, count(*) FROM messages INDEXED BY ready
 WHERE owner IS NULL AND due IS NULL AND source = ? GROUP BY lane"""
-COUNT_DELAYED = "SELECT lane, count(*) FROM messages INDEXED BY delayed WHERE due IS NOT NULL AND source = ? GROUP BY lane"
-COUNT_HELD = "SELECT lane, count(*) FROM messages INDEXED BY held WHERE owner IS NOT NULL AND source = ? GROUP BY lane"
+COUNT_DELAYED = """
+SELECT lane, count(*) FROM messages INDEXED BY delayed
+WHERE due IS NOT NULL AND source = ? GROUP BY lane"""
+COUNT_HELD = """
+SELECT lane, count(*) FROM messages INDEXED BY held
+WHERE owner IS NOT NULL AND source = ? GROUP BY lane"""
 COUNT_DEAD = """
 SELECT count(*) FROM (
-    SELECT dead FROM messages INDEXED BY ready WHERE owner IS NULL AND due IS NULL AND source = ?1
-    UNION ALL SELECT dead FROM messages INDEXED BY held WHERE owner IS NOT NULL AND source = ?1)
-WHERE dead IS NOT NULL AND json_extract(dead, '$.source') = ?2"""
+    SELECT dead, expires FROM messages INDEXED BY ready WHERE owner IS NULL AND due IS NULL AND source = ?1
+    UNION ALL SELECT dead, expires FROM messages INDEXED BY held WHERE owner IS NOT NULL AND source = ?1)
+WHERE dead IS NOT NULL AND json_extract(dead, '$.source') = ?2 AND (expires IS NULL OR expires > ?3)"""
 COUNT_CONSUMERS = """
 SELECT count(DISTINCT member) FROM owners
 WHERE until > ? AND active AND EXISTS (SELECT 1 FROM json_each(owners.sources) WHERE value = ?)"""
@@ -165,10 +170,10 @@ _UNREAD = """
     FROM messages INDEXED BY ready
     WHERE owner IS NULL AND due IS NULL AND source = ? AND deliveries = 0 AND attempt IS NULL"""
 UNREAD = f"SELECT count(*), total(length(body)) {_UNREAD}"
-OLD_BACKLOG = f"DELETE FROM messages WHERE seq IN (SELECT seq {_UNREAD} AND at < ? ORDER BY lane, seq LIMIT ?)"
-FIRST_BACKLOG = f"DELETE FROM messages WHERE seq IN (SELECT seq {_UNREAD} ORDER BY lane, seq LIMIT ?)"
+OLD_BACKLOG = f"DELETE FROM messages WHERE seq IN (SELECT seq {_UNREAD} AND at < ? ORDER BY lane, at, seq LIMIT ?)"
+FIRST_BACKLOG = f"DELETE FROM messages WHERE seq IN (SELECT seq {_UNREAD} ORDER BY lane, at, seq LIMIT ?)"
 BACKLOG_SIZES = f"""
-SELECT json_group_array(size) FROM (SELECT length(body) AS size {_UNREAD} ORDER BY lane, seq LIMIT ?)"""
+SELECT json_group_array(size) FROM (SELECT length(body) AS size {_UNREAD} ORDER BY lane, at, seq LIMIT ?)"""
 DUE_ENTRIES = """
 SELECT seq, body FROM messages INDEXED BY delayed
 WHERE due IS NOT NULL AND source = ? AND due <= ? ORDER BY due, seq LIMIT 1000"""
@@ -225,7 +230,8 @@ DROP_OLD_RECORDS = "DELETE FROM records WHERE rowid IN (SELECT rowid FROM record
 COUNT_RECORDS = "SELECT count(*) FROM records"
 DROP_SURPLUS_RECORDS = """
 DELETE FROM records WHERE rowid IN (
-    SELECT rowid FROM records WHERE status IN ('SUCCESS', 'FAILURE', 'CANCELLED', 'EXPIRED') ORDER BY created LIMIT ?)"""
+    SELECT rowid FROM records WHERE status IN ('SUCCESS', 'FAILURE', 'CANCELLED', 'EXPIRED')
+    ORDER BY created LIMIT ?)"""
 
 # -- many values ------------------------------------------------------------------------------------------------
 

@@ -32,9 +32,10 @@ class SqliteSubscription:
     """
 
     def __init__(self, database: Database, routes: Routes, owners: Owners) -> None:
-        self._database, self._owners, self._routes = database, owners, routes
+        self._database, self._owners = database, owners
         self.owner = Owner(self.lost, self.wake)
-        self._claim_work, self._settle_work, self._mark_work = Claim(routes, owners.restore), Settle(routes), MarkStart()
+        self._claim_work, self._settle_work = Claim(routes, owners.restore), Settle(routes)
+        self._mark_work = MarkStart()
         self._lanes: list[tuple[Lane, int]] = []
         self._sources: tuple[int, ...] = ()
         self._keys: dict[int, str] = {}
@@ -80,7 +81,8 @@ class SqliteSubscription:
     def _take(self, limit: Mapping[Lane, int]) -> list[Delivery]:
         """From the stash, as far as asked for."""
         left = dict(limit)
-        found, rest = [], []
+        found: list[Delivery] = []
+        rest: list[Delivery] = []
         for delivery in self._stash:
             if delivery.lost:
                 continue
@@ -219,7 +221,7 @@ class SqliteSubscription:
         stash, self._stash = self._stash, []
         mine = [verdict(delivery, RELEASE) for delivery in stash if self.let_go(delivery)]
         if mine:
-            self._database.writer.start_doing(self._settle_work, mine)
+            self._database.writer.send(self._settle_work, mine)
 
     async def _set_active(self, active: bool) -> None:
         await self._database.do(

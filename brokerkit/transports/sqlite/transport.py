@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.ids import new_id
@@ -35,7 +34,7 @@ from brokerkit.transport import (
     Unit,
 )
 from brokerkit.transports.sqlite import counting, deadletters, listening, sql
-from brokerkit.transports.sqlite.broker import SqliteBroker
+from brokerkit.transports.sqlite.broker import SqliteBroker, unknown_source
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.errors import DiskFull
 from brokerkit.transports.sqlite.listening import SqliteInbox, SqliteSignals
@@ -123,7 +122,7 @@ class SqliteTransport:
     @property
     def store(self) -> SqliteStore:
         """The store that shares the broker's file and transactions."""
-        from brokerkit.stores.sqlite import SqliteStore  # noqa: PLC0415 - the two import each other
+        from brokerkit.stores.sqlite import SqliteStore  # the two import each other
 
         return SqliteStore(self._database)
 
@@ -196,8 +195,9 @@ class SqliteTransport:
         broker = self._broker
         grave = await broker.grave_of(queue)
         target, source = broker.routes.plan.targets[queue], broker.routes.ids[queue]
+        now = self._clock.now()
         group = any(g.key == queue for plan in broker.routes.plan.logs.values() for g in plan.groups)
-        return await self._database.ask(lambda connection: counting.stats(connection, target, source, grave, group=group))
+        return await self._database.ask(lambda c: counting.stats(c, target, source, grave, now, group=group))
 
     async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
         return await self._broker.do(lambda tx: self._cancel(tx, message_id, record), durable=True)
@@ -217,7 +217,8 @@ class SqliteTransport:
         grave = await self._broker.grave_of(source)
         if grave is None:
             return []
-        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, None, limit))
+        now = self._clock.now()
+        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, None, limit, now))
         return [deadletters.shown(entry) for entry in found]
 
     async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
@@ -277,9 +278,7 @@ def _subscribe(
     for source in sources:
         target = routes.plan.targets.get(source.key)
         if target is None:
-            raise TopologyError(
-                [f"queues: {source.key!r} is not a queue or group of this broker; apply its topology first"]
-            )
+            raise unknown_source(source.key)
         number = routes.ids[source.key]
         numbers.append(number)
         lanes += [(Lane(source.key, level), number) for level in reversed(range(target.lanes))]
@@ -287,5 +286,3 @@ def _subscribe(
             numbers.append(routes.ids[source.log])
     subscription.bind(lanes, tuple(dict.fromkeys(numbers)), dict(routes.keys))
     broker.owners.register(tx, subscription.owner)
-
-

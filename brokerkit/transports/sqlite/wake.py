@@ -90,7 +90,7 @@ class Bell:
         """Remove the files of sockets that nobody hears any more."""
         for address in addresses:
             with contextlib.suppress(OSError):
-                os.unlink(address)
+                Path(address).unlink()
 
     def _bind(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)

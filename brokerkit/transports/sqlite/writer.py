@@ -19,6 +19,8 @@ from brokerkit.transports.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 R = TypeVar("R")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 PATIENCE = 10.0
 """Seconds to wait for other processes' transactions."""
@@ -26,7 +28,7 @@ _MOST_ITEMS = 2048
 """Items of one transaction: more would make everybody wait for little gain."""
 
 
-class Work(Protocol[T, R]):
+class Work(Protocol[Item_contra, Answer_co]):
     """Something the writer does for many callers at once.
 
     ``durable`` asks for a commit that survives a power cut. ``run`` gets the items of all calls that wait and answers
@@ -35,7 +37,7 @@ class Work(Protocol[T, R]):
 
     durable: bool
 
-    def run(self, tx: Transaction, items: Sequence[T]) -> Sequence[R]: ...
+    def run(self, tx: Transaction, items: Sequence[Item_contra]) -> Sequence[Answer_co]: ...
 
 
 class Job(NamedTuple):
@@ -51,7 +53,7 @@ class Chore(NamedTuple):
     """Something the writer does by itself from time to time, outside a transaction."""
 
     period: float
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 class DatabaseThread(Generic[T]):
@@ -91,7 +93,7 @@ class DatabaseThread(Generic[T]):
             raise TransportError(f"{self.path} has been closed")
         self._queue.put(job)
 
-    def on_loop(self, call: Callable[[], None]) -> None:
+    def on_loop(self, call: Callable[[], object]) -> None:
         """Call on the event loop; nothing once the loop is closed, when nobody waits any more."""
         try:
             self.loop.call_soon_threadsafe(call)
@@ -101,7 +103,7 @@ class DatabaseThread(Generic[T]):
     def _main(self) -> None:
         try:
             connection = self._open()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the start gets it
             failure = error
             self.on_loop(lambda: self._started.set_exception(failure))
             return
@@ -140,7 +142,7 @@ class Reader(DatabaseThread[tuple[Callable[[sqlite3.Connection], Any], "asyncio.
             question, future = job
             try:
                 answer = question(connection)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whoever asked gets it
                 self.on_loop(_failing(future, _mapped(str(self.path), error)))
             else:
                 self.on_loop(_finishing(future, answer))
@@ -169,6 +171,11 @@ class Writer(DatabaseThread[Job]):
         future: asyncio.Future[list[R]] = self.loop.create_future()
         self.put(Job(work, items, future))
         return future
+
+    def send(self, work: Work[T, R], items: Sequence[T]) -> None:
+        """As ``do``, for whom the answer does not matter."""
+        future = self.start_doing(work, items)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def start_doing_one(self, work: Work[T, R], item: T) -> asyncio.Future[R]:
         """As ``start_doing``, for a single item."""
@@ -243,7 +250,7 @@ class Writer(DatabaseThread[Job]):
         try:
             batch = [(work, [item for job in mine for item in job.items]) for work, mine in grouped.items()]
             results, tx = self._transact(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the job gets it
             if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and code_of(error) in BUSY):
                 self._fail(jobs, _mapped(str(self.path), error))
                 return

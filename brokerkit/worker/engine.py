@@ -1,0 +1,237 @@
+"""The engine: wires the parts of a worker together for one subscription, and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from brokerkit.calls import Composer
+from brokerkit.clock import Clock
+from brokerkit.context import Context
+from brokerkit.errors import BrokerkitError
+from brokerkit.handlers import SourceHandlers
+from brokerkit.ids import IdFactory
+from brokerkit.lanes import LaneScheduler, SourcePlan
+from brokerkit.publisher import Publisher
+from brokerkit.records import TaskStatus
+from brokerkit.store import Store
+from brokerkit.supervisor import Supervisor
+from brokerkit.transport import AtomicCommit, Presence, Presences, Signals, Subscription, Transport
+from brokerkit.worker.commit import Counts, GroupCommit
+from brokerkit.worker.decision import Decision, Stop
+from brokerkit.worker.finished import Finished
+from brokerkit.worker.intake import Intake
+from brokerkit.worker.replying import Replier
+from brokerkit.worker.settings import WorkerSettings
+from brokerkit.worker.slots import Execution, Ready, Slots
+from brokerkit.worker.threads import ThreadPool
+from brokerkit.worker.upkeep import Upkeep
+
+_log = logging.getLogger("brokerkit.worker")
+
+LAST_WORDS = 5.0
+"""Seconds that cancelled handlers get to clean up, and that the last commit gets."""
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is given by its app.
+
+    Args:
+        app: The app's name.
+        transport: Connected.
+        store: Where records go and are read, or None.
+        shared: The transport keeps the store's records in its own transactions.
+        publisher: Publishes follow-ups.
+        composer: Makes follow-ups.
+        clock: Supplies the time.
+        ids: Makes ids.
+        result_limit: Largest result that is replied, in bytes.
+    """
+
+    app: str
+    transport: Transport
+    store: Store | None
+    shared: bool
+    publisher: Publisher
+    composer: Composer
+    clock: Clock
+    ids: IdFactory
+    result_limit: int
+
+
+class Engine:
+    """One worker at work. To contexts it is their ``Services``, to slots their ``ReadySource``.
+
+    Attributes:
+        counts: What it has done.
+        slots: What runs.
+        stuck: Handlers that still ran when everything else had ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: Environment,
+        subscription: Subscription,
+        handlers: Mapping[str, SourceHandlers],
+        plans: Sequence[SourcePlan],
+        settings: WorkerSettings,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.composer = environment.composer
+        self.stuck = 0
+        self._name = name
+        self._environment = environment
+        self._subscription = subscription
+        self._settings = settings
+        self._sources = tuple(plan.key for plan in plans)
+        clock = self._clock = environment.clock
+        self._started = clock.now()
+        self._state = "running"
+        self._threads = ThreadPool(settings.sync_threads)
+        self.slots = Slots(settings.concurrency, clock, self, source=self, finish=self._finished, jitter=jitter)
+        self._commit = self._group_commit()
+        self.counts: Counts = self._commit.counts
+        self._intake = Intake(
+            subscription,
+            LaneScheduler(plans),
+            self.slots,
+            self._commit,
+            handlers,
+            clock,
+            store=environment.store,
+            worker=name,
+            max_unsettled=settings.max_unsettled,
+        )
+        self._commit.on_settled = self._intake.room_changed
+        transport = environment.transport
+        self._upkeep = Upkeep(
+            clock,
+            name,
+            self.slots.running,
+            store=environment.store,
+            presences=transport if isinstance(transport, Presences) else None,
+            presence=self._presence,
+        )
+
+    def _group_commit(self) -> GroupCommit:
+        environment, deadline = self._environment, self._settings.publish_deadline
+        transport, store = environment.transport, environment.store
+        replier = Replier(transport, self._clock, environment.ids, limit=environment.result_limit, deadline=deadline)
+        atomic = transport if isinstance(transport, AtomicCommit) and (environment.shared or store is None) else None
+        return GroupCommit(
+            self._subscription,
+            environment.publisher,
+            replier,
+            self._clock,
+            self._name,
+            store=None if atomic else store,
+            atomic=atomic,
+            records=store is not None,
+        )
+
+    # -- its life --------------------------------------------------------------------------------------------------
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Begin: each part is one background task."""
+        self.slots.open(supervisor)
+        supervisor.spawn(self._commit.run(), "commit")
+        supervisor.spawn(self._intake.recovery.run(), "recovery")
+        supervisor.spawn(self._intake.quarantine.run(), "quarantine")
+        supervisor.spawn(self._upkeep.run(), "upkeep")
+        supervisor.spawn(self._upkeep.beat(), "presence")
+        if isinstance(self._environment.transport, Signals):
+            supervisor.spawn(self._listen(self._environment.transport), "signals")
+        supervisor.spawn(self._intake.run(), "intake")
+
+    async def drain(self) -> None:
+        """Stop: no more intake, hand back what has not started, grace, cancel, commit. Closing the subscription then
+        releases what is left."""
+        self._state = "draining"
+        self._intake.stop()
+        await self._subscription.pause()
+        await self._within(self._settings.grace, self.slots.idle(), "handlers still run")
+        self.slots.stop_all(Stop.SHUTDOWN)
+        await self._within(LAST_WORDS, self.slots.idle(), "cancelled handlers still run")
+        self.stuck = len(self.slots.running)
+        await self._within(LAST_WORDS, self._commit.flushed(), "outcomes are not committed")
+        self.slots.close()
+        self._threads.close()
+        try:
+            await self._upkeep.write_progress()
+        except BrokerkitError as error:
+            _log.warning("progress could not be stored: %s", error)
+        await self._upkeep.leave()
+
+    async def _within(self, seconds: float, wait: Coroutine[Any, Any, None], otherwise: str) -> None:
+        """Wait at most so many seconds of real time: a drain must end also when the clock stands still."""
+        try:
+            async with asyncio.timeout(seconds):
+                await wait
+        except TimeoutError:
+            _log.warning("after %.1f s of draining %s", seconds, otherwise)
+
+    async def _listen(self, signals: Signals) -> None:
+        async with signals.signals() as stream:
+            while True:
+                for signal in await stream.receive():
+                    if signal.kind == "cancel":
+                        self.cancel(signal.target, signal.run)
+
+    def cancel(self, message_id: str, run: int) -> None:
+        """Ask a message that runs here to end."""
+        for (_, running_id), execution in tuple(self.slots.running.items()):
+            if running_id == message_id and execution.context.run == run:
+                self.slots.stop(execution, Stop.CANCEL)
+
+    # -- what contexts need ----------------------------------------------------------------------------------------
+
+    def report(self, context: Context, fraction: float | None, note: str) -> None:
+        """Remember progress."""
+        self._upkeep.report(context, fraction, note)
+
+    async def in_thread(self, context: Context, function: Callable[[], Any]) -> Any:
+        """Run a sync handler. Its time begins when a thread is free."""
+        execution = self.slots.running[(context.source, context.id)]
+
+        def begin() -> None:
+            context.started = self._clock.now()
+            self.slots.begin(execution)
+
+        return await self._threads.run(function, begin, context.cancel)
+
+    # -- between the parts -----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to start."""
+        return self._intake.waiting
+
+    def next_ready(self) -> Ready | None:
+        """The next message to run."""
+        return self._intake.next_ready()
+
+    def _finished(self, execution: Execution, decision: Decision, now: float) -> None:
+        context = execution.context
+        followups = context.followups if context.followups and decision.status is TaskStatus.SUCCESS else ()
+        finished = Finished(execution.delivery, decision, execution.handler, followups, context.started, now)
+        finished.progress = self._upkeep.take(context.message.id)
+        self._commit.add(finished)
+        self._intake.ended(context)
+
+    def _presence(self) -> Presence:
+        return Presence(
+            worker=self._name,
+            app=self._environment.app,
+            sources=self._sources,
+            concurrency=self._settings.concurrency,
+            running=len(self.slots.running),
+            started=self._started,
+            seen=self._clock.now(),
+            state=self._state,
+            done=self.counts.done,
+        )
