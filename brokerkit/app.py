@@ -15,7 +15,7 @@ from brokerkit.connect import store_for, transport_for
 from brokerkit.errors import ConfigurationError, EncodeError, MissingCapability
 from brokerkit.handle import Cancel, Handle
 from brokerkit.message import Outgoing
-from brokerkit.options import SendKeywords
+from brokerkit.options import SendKeywords, WorkerKeywords
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.registry import Defaults, Descriptor, handlers_of, plans_of, topology_of
 from brokerkit.session import Session, opened_store
@@ -171,7 +171,7 @@ class App(Tasks):
 
     # -- working ---------------------------------------------------------------------------------------------------
 
-    def worker(self, **settings: Any) -> AbstractAsyncContextManager[Worker]:
+    def worker(self, **settings: Unpack[WorkerKeywords]) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process: ``async with app, app.worker(concurrency=8):``. Leaving the context drains it.
 
         Args:
@@ -248,6 +248,7 @@ class App(Tasks):
             EncodeError: An argument has no representation.
         """
         if isinstance(call, str):
+            await self._open.declare(queue)
             call = self._call_by_name(call, arguments or {}, queue, SendOptions(**options) if options else NO_OPTIONS)
         return await self.send_call(call)
 
@@ -315,7 +316,8 @@ class App(Tasks):
         outgoing: Sequence[Outgoing] = [
             session.composer.event(event.payload, event.exchange, event.routing_key, event.options) for event in listed
         ]
-        await session.publish(outgoing, [event.exchange for event in listed if isinstance(event.exchange, Exchange)])
+        await session.declare(*(event.exchange for event in listed))
+        await session.publisher.publish_or_raise(outgoing)
         return [message.message.id for message in outgoing]
 
     # -- asking ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""The keywords of ``task``, ``subscribe`` and ``options``, so that editors complete them; ``TaskOptions`` and
-``SendOptions`` say what each means and check them."""
+"""The keywords of ``task``, ``subscribe``, ``options`` and ``worker``, so that editors complete them; ``TaskOptions``,
+``SendOptions`` and ``WorkerSettings`` say what each means and check them."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ class SendKeywords(TypedDict, total=False):
     correlation_id: str | None
     metadata: Mapping[str, Scalar] | None
     id: str | None
+
+
+class WorkerKeywords(TypedDict, total=False):
+    """Fields of ``WorkerSettings``."""
+
+    concurrency: int
+    sync_threads: int
+    grace: float
+    queues: tuple[str, ...]
+    max_unsettled: int
+    loop_lag: float
+    publish_deadline: float
 
 
 class SubscribeKeywords(TypedDict, total=False):

@@ -44,7 +44,7 @@ RANK = {
 }
 
 
-class ErrorInfo(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False):
     """An exception as text, bounded; never turned back into an object.
 
     Args:
@@ -62,7 +62,7 @@ class ErrorInfo(msgspec.Struct, frozen=True):
     timed_out: bool = False
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One finished, unsuccessful attempt."""
 
     number: int
@@ -72,7 +72,7 @@ class Attempt(msgspec.Struct, frozen=True):
     error: ErrorInfo
 
 
-class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is known of one task. Times are seconds since the epoch.
 
     Args:

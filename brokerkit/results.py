@@ -7,7 +7,7 @@ import logging
 from weakref import WeakValueDictionary
 
 from brokerkit.clock import Clock
-from brokerkit.errors import DecodeError, MissingCapability
+from brokerkit.errors import ConnectionLost, DecodeError, MissingCapability
 from brokerkit.handle import Waiter
 from brokerkit.records import TaskRecord
 from brokerkit.replies import Reply, reply_from, unpack
@@ -108,8 +108,8 @@ class Results:
     async def _read(self, opened: asyncio.Future[str]) -> None:
         async with self._transport.replies() as inbox:
             opened.set_result(inbox.address)
-            while True:
-                for message in await inbox.receive():
+            while messages := await inbox.receive():
+                for message in messages:
                     try:
                         replies = unpack(message)
                     except DecodeError as error:
@@ -118,3 +118,4 @@ class Results:
                     for reply in replies:
                         if (waiter := self._waiters.get(reply.id)) is not None:
                             waiter.resolve(reply)
+        raise ConnectionLost("the transport has closed the inbox")

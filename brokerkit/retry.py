@@ -19,13 +19,17 @@ def delay_before(policy: Retry, retry: int, jitter: Callable[[], float]) -> floa
         retry: Which retry.
         jitter: Gives a number in [0, 1), as ``random.random`` does.
     """
-    if policy.kind == "exponential":
-        # A float overflows at 2 ** 1024; long before that every delay is max_delay.
-        delay = policy.max_delay if retry > 512 else policy.initial * policy.multiplier ** (retry - 1)
-    else:
-        delay = policy.initial + policy.step * (retry - 1)
-    delay = min(delay, policy.max_delay)
+    delay = min(_growing(policy, retry - 1), policy.max_delay)
     return delay * JITTER_STEPS[int(jitter() * len(JITTER_STEPS))] if policy.jitter else delay
+
+
+def _growing(policy: Retry, earlier: int) -> float:
+    if policy.kind != "exponential":
+        return policy.initial + policy.step * earlier
+    try:
+        return policy.initial * policy.multiplier**earlier
+    except OverflowError:  # beyond what a float holds
+        return policy.max_delay if policy.initial else 0.0
 
 
 def retries(policy: Retry, error: type[BaseException]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from brokerkit.results import Results
 from brokerkit.settings import Settings
 from brokerkit.store import OpenStore, Store
 from brokerkit.supervisor import Supervisor
-from brokerkit.topology import Exchange, Topology
+from brokerkit.topology import Exchange, Queue, Topology, validate, with_exchanges
 from brokerkit.transport import Cancelled, CancelWaiting, OwnStore, Signal, Signals, Transport
 from brokerkit.worker import Environment
 
@@ -73,7 +73,8 @@ class Session:
             transport, pending_store, clock, middleware=settings.send_middleware, deadline=settings.publish_deadline
         )
         self._results = Results(transport, store, clock, supervisor)
-        self._exchanges = {exchange.name for exchange in topology.exchanges}
+        self._client = SessionClient(self, self._results)
+        self._known: set[Exchange | Queue] = {*topology.exchanges, *topology.queues}
 
     def environment(self) -> Environment:
         """What a worker is given."""
@@ -102,17 +103,16 @@ class Session:
         task_id = outgoing.message.id
         return Handle(task_id, call.profile.name, call.result, self._results.expect(task_id), self._client)
 
-    @property
-    def _client(self) -> SessionClient:
-        return SessionClient(self, self._results)
-
-    async def publish(self, messages: Sequence[Outgoing], exchanges: Iterable[Exchange]) -> None:
-        """Publish events; an exchange given as an object that is not declared yet is declared."""
-        new = {exchange.name: exchange for exchange in exchanges if exchange.name not in self._exchanges}
+    async def declare(self, *mentioned: object) -> None:
+        """Declare exchanges and queues that were given as objects and are not declared yet; names are left alone."""
+        new = [item for item in mentioned if isinstance(item, Exchange | Queue) and item not in self._known]
         if new:
-            await self.transport.apply(Topology(self.name, exchanges=tuple(new.values())))
-            self._exchanges.update(new)
-        await self.publisher.publish_or_raise(messages)
+            exchanges = tuple(dict.fromkeys(item for item in new if isinstance(item, Exchange)))
+            queues = tuple(dict.fromkeys(item for item in new if isinstance(item, Queue)))
+            addition = with_exchanges(Topology(self.name, exchanges=exchanges, queues=queues))
+            validate(addition)
+            await self.transport.apply(addition)
+            self._known.update(new)
 
     async def record(self, task_id: str) -> TaskRecord | None:
         """What the store knows of a task."""

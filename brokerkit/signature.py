@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Coroutine
 from typing import Any, NotRequired, Required, TypedDict
 
-from brokerkit.codec import Decoder, Limits, check_nesting, encode
+from brokerkit.codec import Decoder, Limits, encode
 from brokerkit.errors import ConfigurationError, DecodeError, EncodeError
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -130,9 +130,8 @@ class Parameters:
         body = encode(self._signature.bind(args, kwargs), content_type)
         if len(body) > self._limits.body:
             raise EncodeError(f"arguments of {len(body)} bytes are over the limit of {self._limits.body}")
-        check_nesting(body, content_type, self._limits)
         try:
-            self.decode(body, content_type)
+            self.decode(body, content_type)  # also refuses what is nested too deeply
         except DecodeError as error:
             raise EncodeError(f"arguments of {self._signature.where} do not fit: {error}") from error
         return body

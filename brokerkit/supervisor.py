@@ -45,6 +45,11 @@ class Supervisor:
         self._children.add(task)
         task.add_done_callback(self._children.discard)
 
+    @property
+    def failed(self) -> bool:
+        """True once a background task has died, and the others with it."""
+        return self._failed
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

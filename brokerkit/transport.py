@@ -142,7 +142,7 @@ class Flag(enum.Flag):
 
     NONE = 0
     EXPIRED = enum.auto()
-    """Past ``message.expires`` by the broker's clock."""
+    """Past ``message.expires`` by the broker's clock; never in a dead-letter queue."""
     UNDECODABLE = enum.auto()
     """Not a message of ours nor a readable foreign one; ``message.body`` holds what was found."""
 
@@ -227,7 +227,7 @@ class Subscription(Protocol):
         A lane that is missing or 0 is not read. Lanes of one source come most urgent first, each lane in the order of
         publishing (a redelivered message comes before younger ones where the broker can). Cancelling it loses
         nothing: what was taken meanwhile is returned by the next call, or released on close. Returns an empty
-        list only while paused or closed. Raises ``ConnectionLost`` when the transport has given up.
+        list, at once, only while paused or closed. Raises ``ConnectionLost`` when the transport has given up.
         """
         ...
 
@@ -241,7 +241,8 @@ class Subscription(Protocol):
         ...
 
     async def mark_start(self, deliveries: Sequence[Delivery]) -> Sequence[StartMark]:
-        """Write a durable start mark for each: one more start, kept with the message through crashes."""
+        """Write a durable start mark for each: one more start, kept with the message through crashes. ``Redeliver``
+        begins again at no starts, a release takes back the mark of its own delivery."""
         ...
 
     async def pause(self) -> None:
@@ -260,7 +261,8 @@ class Inbox(Protocol):
         ...
 
     async def receive(self) -> list[Message]:
-        """Wait for at least one reply and return what is there. A reply is delivered at most once."""
+        """Wait for at least one reply and return what is there; an empty list once closed. A reply is delivered at most
+        once."""
         ...
 
 
@@ -429,7 +431,7 @@ class SignalStream(Protocol):
     """Where signals arrive."""
 
     async def receive(self) -> list[Signal]:
-        """Wait for at least one and return what is there."""
+        """Wait for at least one and return what is there; an empty list once closed."""
         ...
 
 

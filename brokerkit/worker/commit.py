@@ -61,8 +61,7 @@ class GroupCommit:
         clock: Supplies the time.
         worker: This worker's name, for records.
         store: Where reports go; None for nowhere.
-        atomic: The transport, when it commits follow-ups, and reports if any, itself; then ``store`` is not used.
-        records: Whether the atomic transport keeps reports.
+        atomic: The transport, when it keeps the reports itself; then ``store`` is not used.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class GroupCommit:
         *,
         store: Store | None = None,
         atomic: AtomicCommit | None = None,
-        records: bool = True,
     ) -> None:
         self._subscription = subscription
         self._publisher = publisher
@@ -84,7 +82,6 @@ class GroupCommit:
         self._worker = worker
         self._store = store
         self._atomic = atomic
-        self._records = records
         self.pending = 0
         self.counts = Counts()
         self.on_settled: Callable[[], None] = lambda: None
@@ -171,7 +168,7 @@ class GroupCommit:
         await self._replier.send(done)
 
     def _unit(self, finished: Finished) -> Unit:
-        record = record_of(finished, self._worker) if self._records and finished.keeps_record else None
+        record = record_of(finished, self._worker) if finished.keeps_record else None
         return Unit(finished.delivery, finished.decision.outcome, record, tuple(finished.followups))
 
     def _redo(self, finished: Finished, answer: Committed) -> None:

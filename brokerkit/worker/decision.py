@@ -14,6 +14,7 @@ from brokerkit.message import Message
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Outcome, Reason, Redeliver
 from brokerkit.records import ErrorInfo, TaskStatus
 from brokerkit.retry import delay_before, retries
+from brokerkit.topology import Retry
 
 MAX_ERROR_TEXT = 2_000
 MAX_TRACEBACK_TEXT = 8_000
@@ -92,7 +93,7 @@ def failed(handler: Handler, message: Message, error: BaseException, jitter: Cal
         return _dead(Reason.GAVE_UP, describe(error))
     if isinstance(error, DecodeError):
         return _dead(Reason.DECODE_ERROR, describe(error))
-    policy = handler.policy_for(message)
+    policy = _policy(handler, message)
     info = describe(error)
     if retries(policy, type(error)):
         if message.attempt <= policy.max_retries:
@@ -107,9 +108,16 @@ def _again_later(handler: Handler, message: Message, error: RetryLater) -> Decis
     if not error.counted:
         again = Redeliver(error.after, message.attempt, message.postponed + 1)
         return Decision(again, TaskStatus.RETRY, info)
-    if message.attempt < max(handler.max_deliveries, handler.policy_for(message).max_retries + 1):
+    if message.attempt < max(handler.max_deliveries, _policy(handler, message).max_retries + 1):
         return Decision(Redeliver(error.after, message.attempt + 1, message.postponed), TaskStatus.RETRY, info)
     return _dead(Reason.TOO_MANY_DELIVERIES, msgspec.structs.replace(info, exhausted=True))
+
+
+def _policy(handler: Handler, message: Message) -> Retry:
+    try:
+        return handler.policy_for(message)
+    except (msgspec.MsgspecError, ValueError):
+        return handler.retry  # what the sender wrote is no policy
 
 
 def _reason(error: BaseException) -> Reason:
@@ -129,9 +137,9 @@ def describe(error: BaseException) -> ErrorInfo:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     # A traceback of our own control flow says nothing that the text does not.
     quiet = isinstance(error, RetryLater | GiveUp | DecodeError | TimedOut | FollowUpFailed)
-    trace = "" if quiet else encodable("".join(traceback.format_exception(error, limit=-20)))
+    trace = "" if quiet else encodable(_traceback(error))
     return ErrorInfo(
-        name,
+        bounded(encodable(name), MAX_ERROR_TEXT),
         bounded(encodable(_text(error)), MAX_ERROR_TEXT),
         trace if len(trace) <= MAX_TRACEBACK_TEXT else "...\n" + trace[-MAX_TRACEBACK_TEXT:],
         timed_out=isinstance(error, TimedOut),
@@ -141,8 +149,15 @@ def describe(error: BaseException) -> ErrorInfo:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise; the failure must be recorded all the same
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything; the failure is recorded anyway
         return f"<its text cannot be made: {type(broken).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error, limit=-20))
+    except BaseException as broken:  # noqa: BLE001 - as above
+        return f"<its traceback cannot be made: {type(broken).__name__}>"
 
 
 def bounded(text: str, limit: int) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from brokerkit.calls import Composer
 from brokerkit.clock import Clock
 from brokerkit.context import Context
-from brokerkit.errors import BrokerkitError
+from brokerkit.errors import BrokerkitError, ConnectionLost
 from brokerkit.handlers import SourceHandlers
 from brokerkit.ids import IdFactory
 from brokerkit.lanes import LaneScheduler, SourcePlan
@@ -122,7 +122,7 @@ class Engine:
         environment, deadline = self._environment, self._settings.publish_deadline
         transport, store = environment.transport, environment.store
         replier = Replier(transport, self._clock, environment.ids, limit=environment.result_limit, deadline=deadline)
-        atomic = transport if isinstance(transport, AtomicCommit) and (environment.shared or store is None) else None
+        atomic = transport if isinstance(transport, AtomicCommit) and environment.shared else None
         return GroupCommit(
             self._subscription,
             environment.publisher,
@@ -131,7 +131,6 @@ class Engine:
             self._name,
             store=None if atomic else store,
             atomic=atomic,
-            records=store is not None,
         )
 
     # -- its life --------------------------------------------------------------------------------------------------
@@ -147,6 +146,7 @@ class Engine:
         if isinstance(self._environment.transport, Signals):
             supervisor.spawn(self._listen(self._environment.transport), "signals")
         supervisor.spawn(self._intake.run(), "intake")
+        supervisor.spawn(self._intake.relieve(), "relief")
 
     async def drain(self) -> None:
         """Stop: no more intake, hand back what has not started, grace, cancel, commit. Closing the subscription then
@@ -177,10 +177,11 @@ class Engine:
 
     async def _listen(self, signals: Signals) -> None:
         async with signals.signals() as stream:
-            while True:
-                for signal in await stream.receive():
+            while received := await stream.receive():
+                for signal in received:
                     if signal.kind == "cancel":
                         self.cancel(signal.target, signal.run)
+        raise ConnectionLost("the transport has ended the stream of signals")
 
     def cancel(self, message_id: str, run: int) -> None:
         """Ask a message that runs here to end."""

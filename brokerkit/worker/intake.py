@@ -88,6 +88,15 @@ class Intake:
             self._scheduler.observe(deliveries)
             self.admit(deliveries)
 
+    async def relieve(self) -> None:
+        """Hand back what was fetched ahead when no slot has become free for a while: other workers may have one."""
+        while True:
+            ended, waiting = self._slots.ended, self._scheduler.waiting
+            await self._clock.sleep(LONG_RUN)
+            if waiting and self._slots.ended == ended and not self._slots.free:
+                self._slots.mean_run = max(self._slots.mean_run, 2 * LONG_RUN)  # fetch nothing ahead for now
+                self._hand_back(self._scheduler.drain())
+
     def stop(self) -> None:
         """Take nothing more, and hand back what waits to start."""
         self.stopped = True

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from brokerkit.clock import Clock
 from brokerkit.codec import encode
 from brokerkit.context import Context, Services
-from brokerkit.errors import EncodeError
 from brokerkit.handlers import Handler
 from brokerkit.supervisor import Supervisor
 from brokerkit.transport import Delivery
@@ -102,6 +101,7 @@ class Slots:
         running: What runs now, in slots and in quarantine.
         free: Slots that run nothing.
         mean_run: Moving average of a run's length in seconds.
+        ended: Attempts that have ended so far.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Slots:
         self.concurrency = concurrency
         self.free = concurrency
         self.mean_run = 0.0
+        self.ended = 0
         self.running: dict[Key, Execution] = {}
         self._clock = clock
         self._services = services
@@ -190,6 +191,7 @@ class Slots:
             decision = await self._attempt(execution)
         del self.running[key]
         now = self._clock.now()
+        self.ended += 1
         self.mean_run += 0.05 * (now - context.started - self.mean_run)
         self._finish(execution, decision, now)
         if self._all_idle is not None and not self.running and not self._all_idle.done():
@@ -258,7 +260,7 @@ class Slots:
             return SUCCEEDED
         try:
             return succeeded(encode(value, handler.content_type))
-        except EncodeError as error:
+        except Exception as error:  # noqa: BLE001 - a model's own dump may raise anything
             return unreturnable(error)
 
     def _raised(self, execution: Execution, error: BaseException) -> Decision:

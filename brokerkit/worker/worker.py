@@ -75,4 +75,5 @@ class Worker:
                     try:
                         yield self
                     finally:
-                        await engine.drain()
+                        if not supervisor.failed:  # else nobody is left to finish or commit anything
+                            await engine.drain()

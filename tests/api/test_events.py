@@ -1,6 +1,7 @@
 """Publishing events to exchanges, and who gets them."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -206,7 +207,7 @@ async def test_types_tell_two_subscribers_of_one_queue_apart(url: str) -> None:
         seen.put_nowait(f"refunded {event.order_id}")
 
     @app.subscribe(everything)
-    async def rest(ctx: Context, event: object) -> None:
+    async def rest(ctx: Context, event: Any) -> None:
         seen.put_nowait(f"rest {event}")
 
     async with app, app.worker():

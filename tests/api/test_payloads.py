@@ -204,3 +204,29 @@ def test_a_parameter_that_cannot_travel_is_refused_at_import() -> None:
     for function in (several, positional):
         with pytest.raises(ConfigurationError, match="cannot travel by name"):
             app.task(function)
+
+
+async def test_an_object_may_be_anything(url: str) -> None:
+    app = App(url)
+
+    @app.task
+    async def echo(value: object) -> object:
+        return value
+
+    async with app, app.worker():
+        assert await (await echo.send({"a": [1]})).result() == {"a": [1]}
+
+
+class Opaque:
+    """A class of which the codecs know nothing."""
+
+
+def test_an_annotation_that_no_body_can_fit_is_refused_at_import() -> None:
+    app = App("memory://")
+
+    async def takes(value: Opaque) -> None: ...
+    async def gives() -> Opaque: ...
+
+    for function in (takes, gives):
+        with pytest.raises(ConfigurationError, match="Opaque"):
+            app.task(function)

@@ -15,7 +15,7 @@ LAYERS = {
     "policy": "retry lanes calls context handlers middleware replies",
     "engine": "publisher worker schedule workflow supervisor",
     "adapters": "transports stores",
-    "shell": "app tasks handle results connect registry dashboard telemetry settings loading",
+    "shell": "app session tasks options handle results connect registry settings dashboard telemetry",
     "root": "brokerkit",  # brokerkit/__init__.py, the public names
     "programs": "__main__ cli demo testing",
 }

@@ -59,7 +59,7 @@ def test_a_wrong_import_is_reported(path: str, source: str, complaint: str) -> N
         ("retry.py", "from brokerkit.outcome import Ack"),
         ("transports/redis/__init__.py", "import redis\nfrom brokerkit.transports.redis.compile import keys"),
         ("transports/redis/__init__.py", "from .compile import keys\nfrom brokerkit.stores.redis import scripts"),
-        ("loading.py", "def load():\n    import brokerkit.transports.memory"),
+        ("connect.py", "def load():\n    import brokerkit.transports.memory"),
         ("__init__.py", "from brokerkit.app import App"),
         ("cli/main.py", "import click\nfrom brokerkit import App"),
         ("testing/conformance.py", "import pytest\nimport redis\nimport brokerkit.worker.execution"),

@@ -25,7 +25,7 @@ class MemoryHarness:
     def __init__(self, clock: Clock) -> None:
         virtual = isinstance(clock, VirtualClock)
         self.clock = clock
-        self.step = 60.0 if virtual else 0.05
+        self.step = 60.0 if virtual else 0.1
         self.quiet = 0.0 if virtual else 0.01
         self._broker = MemoryBroker(clock)
         self._numbers = count(1)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from brokerkit.clock import Clock, SystemClock
-from brokerkit.store import Store
-from brokerkit.testing.conformance import TRANSPORT_SCENARIOS, Scenario
+from brokerkit.store import Retention, Store
+from brokerkit.stores.sqlite import SqliteStore
+from brokerkit.testing.conformance import STORE_SCENARIOS, TRANSPORT_SCENARIOS, Scenario, StoreScenario
 from brokerkit.transport import Transport
 from brokerkit.transports.sqlite import SqliteTransport
 
@@ -64,3 +65,29 @@ class FileHarness:
 @pytest.mark.parametrize("scenario", TRANSPORT_SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_sqlite_transport(scenario: Scenario, tmp_path: Path) -> None:
     await scenario(FileHarness(tmp_path / "broker.db"))
+
+
+class FileStoreHarness:
+    """Records in a file without a broker."""
+
+    short = True
+    step = 0.3
+
+    def __init__(self, path: Path) -> None:
+        self.clock: Clock = SystemClock()
+        self._path = path
+        self._numbers = count(1)
+
+    def connect(self, retention: Retention | None = None) -> SqliteStore:
+        return SqliteStore(self._path, retention=retention)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def name(self, stem: str) -> str:
+        return f"{stem}-{next(self._numbers)}"
+
+
+@pytest.mark.parametrize("scenario", STORE_SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_sqlite_store(scenario: StoreScenario, tmp_path: Path) -> None:
+    await scenario(FileStoreHarness(tmp_path / "records.db"))

@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from brokerkit.outcome import ACK
-from brokerkit.transport import QueueSource
+from brokerkit.transport import Delivery, QueueSource
 from brokerkit.transports.sqlite import SqliteTransport
 from tests.sqlite.making import LEASE, Q, outgoing, topology
 
@@ -26,7 +26,7 @@ async def told() -> None:
 async def hold(transport: SqliteTransport, number: int) -> None:
     """Take some and keep them; once told, settle them."""
     async with transport.consume([QueueSource("q")]) as subscription:
-        held = []
+        held: list[Delivery] = []
         while len(held) < number:
             held += await subscription.receive({Q: number - len(held)})
         say("held", *(delivery.deliveries for delivery in held))

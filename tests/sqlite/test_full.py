@@ -19,9 +19,7 @@ from tests.sqlite.making import Q, opened
 
 async def limit(transport: SqliteTransport, pages: int) -> None:
     """Let the file have so many pages, as a disk would."""
-    await transport._database.do(
-        Call(durable=False), [lambda tx: tx.row(f"PRAGMA max_page_count = {pages}")]
-    )
+    await transport._database.do(Call(durable=False), [lambda tx: tx.row(f"PRAGMA max_page_count = {pages}")])
 
 
 def large(id_: str) -> Outgoing:

@@ -7,7 +7,7 @@ import itertools
 
 import msgspec
 
-from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskStatus, accepts
+from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskStatus, accepts, merged
 from brokerkit.store import Put
 from brokerkit.testing.conformance.harness import StoreHarness, StoreScenario
 from brokerkit.testing.conformance.store_bench import (
@@ -114,15 +114,24 @@ async def two_reports_of_one_task_in_one_call_take_effect_in_order(harness: Stor
 async def what_was_known_before_is_merged(harness: StoreHarness) -> None:
     async with harness.connect() as store:
         failed = Attempt(1, "w", 1.0, 2.0, ERROR)
-        first = report(harness, status=RETRY, metadata={"a": 1, "b": 1}, attempts=(failed,), progress=0.5, note="half")
+        first = report(
+            harness,
+            status=RETRY,
+            metadata={"a": 1, "b": 1},
+            attempts=(failed,),
+            progress=0.5,
+            note="half",
+            started=17.0,
+        )
         second = msgspec.structs.replace(
-            first, status=RUNNING, attempt=2, metadata={"b": 2}, attempts=(), progress=None, note=""
+            first, status=RUNNING, attempt=2, metadata={"b": 2}, attempts=(), progress=None, note="", started=None
         )
         await stored(store, first, second)
         found = await get(store, first.id)
         assert found.metadata == {"a": 1, "b": 2}, f"labels are united, the new ones win: {found.metadata}"
         assert found.attempts == (failed,), f"failed attempts of the run are kept: {found.attempts}"
         assert (found.progress, found.note) == (0.5, "half"), f"the last progress stays: {found}"
+        assert found.started == 17.0, "the last start stays until a new one is reported"
         third = msgspec.structs.replace(second, run=2, attempt=1, metadata={})
         await stored(store, third)
         fresh = await get(store, first.id)
@@ -165,6 +174,23 @@ async def racing_labels_are_all_kept(harness: StoreHarness) -> None:
         assert found == {f"label-{number}": number for number in range(8)}, f"labels were lost: {found}"
 
 
+async def each_field_is_merged_by_itself(harness: StoreHarness) -> None:
+    known: tuple[dict[str, object], ...] = (
+        {"metadata": {"a": 1}},
+        {"progress": 0.5},
+        {"note": "half"},
+        {"started": 17.0},
+        {"created": 5.0},
+        {"attempts": (Attempt(1, "w", 1.0, 2.0, ERROR),)},
+    )
+    async with harness.connect() as store:
+        for fields in known:
+            first = report(harness, status=RUNNING, **fields)
+            second = report(harness, id=first.id, status=SUCCESS)
+            await stored(store, first, second)
+            assert await get(store, first.id) == merged(first, second), f"{fields} was known before"
+
+
 SCENARIOS: tuple[StoreScenario, ...] = (
     every_field_of_a_record_survives,
     a_record_is_seen_by_every_process,
@@ -173,6 +199,7 @@ SCENARIOS: tuple[StoreScenario, ...] = (
     a_newer_run_always_wins,
     two_reports_of_one_task_in_one_call_take_effect_in_order,
     what_was_known_before_is_merged,
+    each_field_is_merged_by_itself,
     of_racing_outcomes_exactly_one_is_stored,
     of_racing_fences_the_highest_is_kept,
     racing_labels_are_all_kept,

@@ -168,11 +168,25 @@ async def a_dead_letter_that_finds_no_room_is_not_committed(harness: Harness) ->
         await reader.settle(ACK, delivery)
 
 
+@needs("atomic_commit")
+async def what_is_stale_is_stale_whatever_else_is_wrong(harness: Harness) -> None:
+    async with bench(harness) as b, b.reader() as reader:
+        [sent] = await b.send_some(1)
+        delivery = await reader.one()
+        store = harness.store(b.transport)
+        await store.put([record(sent, b.queue.name, TaskStatus.SUCCESS, deliveries=9)])
+        nowhere = Outgoing(b.message(), "", harness.name("no-such-queue"))
+        answers = await commit(b, unit(b, delivery, nowhere, result=bytes(OVERSIZE)))
+        assert answers == [Committed.STALE], f"somebody else has finished the task, but committing answered {answers}"
+        await reader.settle(ACK, delivery)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     a_record_is_stored_with_its_message_or_not_at_all,
     a_commit_stores_publishes_and_settles,
     every_outcome_can_be_committed,
     units_of_one_commit_are_independent,
+    what_is_stale_is_stale_whatever_else_is_wrong,
     a_follow_up_to_nobodys_inbox_is_unroutable,
     a_dead_letter_that_finds_no_room_is_not_committed,
 )

@@ -199,6 +199,16 @@ async def a_delayed_message_enters_the_log_when_it_is_due(harness: Harness) -> N
             assert ids(await reader.drain(1)) == [sent.id], "now it is due"
 
 
+@needs("delayed")
+async def a_delayed_message_reaches_groups_that_came_meanwhile(harness: Harness) -> None:
+    async with log_bench(harness) as logs:
+        [sent] = await logs.publish(1, due=harness.clock.now() + harness.step)
+        group = await logs.group("late")
+        async with logs.reader(group) as reader:
+            await harness.advance(harness.step)
+            assert ids(await reader.drain(1)) == [sent.id], "the group was there when it was due"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     each_group_sees_every_message_in_order,
     members_of_a_group_share_its_messages,
@@ -215,4 +225,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     a_log_may_hold_what_its_groups_have_not_read,
     a_replay_delivers_the_history_again,
     a_delayed_message_enters_the_log_when_it_is_due,
+    a_delayed_message_reaches_groups_that_came_meanwhile,
 )

@@ -191,11 +191,30 @@ async def a_single_active_consumer_gets_everything_until_it_leaves(harness: Harn
             assert ids(await second.drain(6)) == ids_of(sent)[4:], "the next one goes on in order where the first left"
 
 
+async def a_waiting_consumer_is_woken_for_its_own_lane(harness: Harness) -> None:
+    async with (
+        bench(harness, priorities=2) as b,
+        harness.connect() as other,
+        b.reader() as first,
+        b.reader(transport=other) as second,
+        asyncio.TaskGroup() as group,
+    ):
+        low, high = first.lanes
+        slow = group.create_task(first.subscription.receive({low: 1}))
+        fast = group.create_task(second.subscription.receive({high: 1}))
+        await harness.advance(harness.quiet)
+        for priority, waiting in ((9, fast), (0, slow)):
+            [sent] = await b.send_some(1, priority=priority)
+            async with asyncio.timeout(harness.patience):
+                assert ids(await waiting) == [sent.id], "each waits for another lane"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     a_receive_never_returns_more_than_asked,
     each_lane_keeps_its_own_limit,
     a_lane_with_limit_zero_is_not_read,
     lanes_come_most_urgent_first_and_each_in_order,
+    a_waiting_consumer_is_woken_for_its_own_lane,
     one_subscription_reads_several_sources,
     a_cancelled_receive_loses_nothing,
     a_message_for_a_cancelled_receive_goes_to_another_consumer,

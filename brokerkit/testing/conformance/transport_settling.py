@@ -150,6 +150,29 @@ async def a_settled_delivery_cannot_be_marked(harness: Harness) -> None:
         assert answer == [StartMark.LOST], f"it is not ours any more, but marking answered {answer}"
 
 
+async def a_retry_begins_without_start_marks(harness: Harness) -> None:
+    async with bench(harness) as b, b.reader() as reader:
+        await b.send_some(1)
+        delivery = await reader.one()
+        [answer] = await reader.subscription.mark_start([delivery])
+        if answer is StartMark.MOVED:
+            delivery = await reader.one()
+        await reader.settle(Redeliver(0, attempt=2), delivery)
+        starts = (await reader.one()).starts
+        assert starts == 0, f"the start that was marked has ended in order, but starts is {starts}"
+
+
+async def closing_takes_start_marks_back(harness: Harness) -> None:
+    async with bench(harness) as b:
+        await b.send_some(1)
+        async with b.reader() as reader:
+            [answer] = await reader.subscription.mark_start([await reader.one()])
+        async with b.reader() as reader:
+            starts = (await reader.one()).starts
+            if answer is StartMark.MARKED:
+                assert starts == 0, f"released as if it had not been started, but starts is {starts}"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     a_redelivered_message_carries_its_new_attempt,
     a_redelivered_message_stays_in_its_lane,
@@ -163,5 +186,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     settling_nothing_answers_nothing,
     a_start_mark_survives_a_crash,
     a_release_takes_its_start_mark_back,
+    a_retry_begins_without_start_marks,
+    closing_takes_start_marks_back,
     a_settled_delivery_cannot_be_marked,
 )

@@ -38,12 +38,14 @@ async def a_publisher_routes_to_what_other_apps_have_declared(harness: Harness) 
 async def what_an_earlier_apply_declared_stays(harness: Harness) -> None:
     async with bench(harness) as b:
         app = harness.name("app")
-        first, second = Queue(harness.name("queue")), Queue(harness.name("queue"))
-        await b.transport.apply(Topology(app, queues=[first]))
-        await b.transport.apply(Topology(app, queues=[second]))
-        for queue in (first, second):
-            answer = await b.publish_one(b.message(), "", queue.name)
-            assert answer is Published.CONFIRMED, f"{queue.name} was declared, but it answered {answer}"
+        jobs = Exchange(harness.name("jobs"))
+        first, second = (Queue(harness.name("queue"), bindings=[jobs.bind(key)]) for key in ("first", "second"))
+        await b.transport.apply(Topology(app, exchanges=[jobs], queues=[first]))
+        await b.transport.apply(Topology(app, exchanges=[jobs], queues=[second]))
+        for queue, key in ((first, "first"), (second, "second")):
+            for exchange, routing_key in ((jobs.name, key), ("", queue.name)):
+                answer = await b.publish_one(b.message(), exchange, routing_key)
+                assert answer is Published.CONFIRMED, f"{queue.name} was declared and bound, but it answered {answer}"
 
 
 async def a_conflict_is_refused_and_changes_nothing(harness: Harness) -> None:

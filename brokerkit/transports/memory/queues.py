@@ -162,12 +162,9 @@ class MemoryQueue:
         """A held entry has had its outcome and leaves."""
         entry.state = GONE
         self._held[entry.level] -= 1
-        if entry.dead is None:
-            self._index.discard(entry)
-        else:
-            self.dead[entry.dead.source].pop(entry, None)
+        self._unlist(entry)
         if self._single_active:
-            self._offer_again()
+            self.offer()
 
     def give_back(self, entry: Entry) -> None:
         """A held entry returns to its place in the lane."""
@@ -185,10 +182,10 @@ class MemoryQueue:
         else:
             self._make_ready(entry, now)
         if self._single_active:
-            self._offer_again()
+            self.offer()
 
     def remove(self, entry: Entry) -> bool:
-        """Take out an entry that nobody holds; False if somebody does, or it is gone."""
+        """Take out an entry; False if somebody holds it, then it stays."""
         if entry.state == WAITING:
             self._removed[entry.level] += 1
         elif entry.state == DELAYED:
@@ -200,11 +197,15 @@ class MemoryQueue:
             self._alarms.forget_one()
         elif self._removed[entry.level] > REBUILD_AT:
             self._rebuild(entry.level)
+        self._unlist(entry)
+        return True
+
+    def _unlist(self, entry: Entry) -> None:
+        """Nobody finds it by its id, or among the dead letters, any more."""
         if entry.dead is None:
             self._index.discard(entry)
         else:
             self.dead[entry.dead.source].pop(entry, None)
-        return True
 
     def _rebuild(self, level: int) -> None:
         """Drop the removed entries of a lane once they are the greater part of it."""
@@ -234,23 +235,21 @@ class MemoryQueue:
         self.waiters.pop(consumer, None)
         if self._active is consumer and consumer not in self.consumers:
             self._active = None
-        self._offer_again()
+        self.offer()
 
     def wake(self, level: int) -> None:
-        """Wake one consumer that waits for this lane; when it leaves some, it wakes the next."""
+        """An entry has become ready: wake one consumer that waits for its lane and has not been woken yet.
+
+        One wake per entry is enough: who is woken takes at least one, or passes the wake on (``offer``).
+        """
         lane = self.lanes[level]
         for consumer in self.waiters:
             if self.serves(consumer) and consumer.wake_for(lane):
                 return
 
-    def _offer_again(self) -> None:
+    def offer(self, limit: Mapping[Lane, int] | None = None) -> None:
+        """Wake somebody else for what is ready: in every lane, or in those of a limit that is no longer waited for."""
         if self.waiters:
             for lane in self.lanes:
-                if self.ready(lane.level):
+                if (limit is None or limit.get(lane)) and self.ready(lane.level):
                     self.wake(lane.level)
-
-    def offer(self, limit: Mapping[Lane, int]) -> None:
-        """Somebody who was woken for these lanes does not take from them: wake another."""
-        for lane in self.lanes:
-            if limit.get(lane) and self.ready(lane.level) and self.waiters:
-                self.wake(lane.level)

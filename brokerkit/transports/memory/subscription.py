@@ -62,8 +62,6 @@ class MemorySubscription:
             count = limit.get(lane, 0)
             if count > 0 and queue.ready(lane.level) and queue.serves(self):
                 queue.take(lane, count, now, self._held, found)
-                if queue.waiters and queue.ready(lane.level):
-                    queue.wake(lane.level)
         return found
 
     async def _wait(self, limit: Mapping[Lane, int]) -> None:

@@ -5,6 +5,20 @@ wake each other through sockets beside the file. ``mode="verify"`` and ``"trust"
 but brokerkit could have created it.
 """
 
-from brokerkit.transports.sqlite.transport import SqliteTransport
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brokerkit.transports.sqlite.transport import SqliteTransport
 
 __all__ = ["SqliteTransport"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: ``compile`` beside it serves where SQLite is not needed.
+    if name == "SqliteTransport":
+        from brokerkit.transports.sqlite.transport import SqliteTransport
+
+        return SqliteTransport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,14 +13,17 @@ from brokerkit.errors import ConnectionLost
 from brokerkit.store import Retention
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.records import Records
+from brokerkit.transports.sqlite.threads import Reader
 from brokerkit.transports.sqlite.transaction import Transaction
-from brokerkit.transports.sqlite.writer import Chore, Reader, Work, Writer
+from brokerkit.transports.sqlite.writer import Chore, Work, Writer
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_CLEAN_EVERY = 15.0
+_CLEAN_EVERY = 2.0
 """Seconds between removals of old records."""
+CLEAN_AT_ONCE = 500
+_CLEAN_PARTS = 60
 
 
 class Database:
@@ -81,10 +84,18 @@ class Database:
             raise ConnectionLost(f"{self.path} is not open; use it inside: async with")
         return self._threads
 
+    def _clean(self, writer: Writer) -> None:
+        """Part by part, so that others get their turn, but no slower than records come in."""
+        work = Clean(self.records.retention)
+        for _ in range(_CLEAN_PARTS):
+            (removed,) = writer.do_now(work, [None])
+            if removed < CLEAN_AT_ONCE:
+                break
+
     async def _open(self) -> tuple[Writer, Reader]:
         loop = asyncio.get_running_loop()
         writer = Writer(self.path, loop, self.clock.now)
-        writer.every(Chore(_CLEAN_EVERY, lambda: writer.do_now(Clean(self.records.retention), [None])))
+        writer.every(Chore(_CLEAN_EVERY, lambda: self._clean(writer)))
         await writer.start()
         reader = Reader("brokerkit-reader", self.path, loop)
         try:
@@ -104,10 +115,12 @@ class Clean:
         self._retention = retention
 
     def run(self, tx: Transaction, items: Sequence[None]) -> list[int]:
-        removed = tx.run(sql.DROP_OLD_RECORDS, tx.now)
+        removed = tx.run(sql.DROP_OLD_RECORDS, tx.now, CLEAN_AT_ONCE)
         cap = self._retention.cap
-        if cap is not None and (surplus := tx.row(sql.COUNT_RECORDS)[0] - cap) > 0:
-            removed += tx.run(sql.DROP_SURPLUS_RECORDS, min(surplus, 5000))
+        # The span of row numbers is never less than the count, and costs no counting.
+        if not removed and cap is not None and tx.row(sql.RECORDS_SPAN)[0] > cap:
+            surplus = tx.row(sql.COUNT_RECORDS)[0] - cap
+            removed = tx.run(sql.DROP_SURPLUS_RECORDS, min(surplus, CLEAN_AT_ONCE)) if surplus > 0 else 0
         return [removed for _ in items]
 
 

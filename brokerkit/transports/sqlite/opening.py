@@ -93,6 +93,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, cached_statements=256)
     connection.execute("PRAGMA cache_size = -8000")
     connection.execute("PRAGMA temp_store = MEMORY")
+    # What a burst has let the write-ahead log grow to is given back to the disk afterwards.
+    connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
 
 

@@ -33,9 +33,10 @@ class Owner:
         signals: Whether it listens to signals.
         lost: Called on the event loop with the number under which nothing is held any more.
         wake: Called on the event loop when there is something.
+        marked: Held messages whose start mark is taken back when it leaves.
     """
 
-    __slots__ = ("id", "inbox", "lost", "signals", "sources", "wake")
+    __slots__ = ("id", "inbox", "lost", "marked", "signals", "sources", "wake")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Owner:
         signals: bool = False,
     ) -> None:
         self.id = 0
+        self.marked: tuple[int, ...] = ()
         self.sources, self.inbox, self.signals = sources, inbox, signals
         self.lost, self.wake = lost, wake
 
@@ -96,6 +98,7 @@ class Owners:
     def unregister(self, tx: Transaction, owner: Owner) -> None:
         """Hand everything back as if it had not been delivered."""
         held = _ids(tx.row(sql.RECLAIMED_SOURCES, array([owner.id]))[0])
+        tx.run(sql.UNMARK, array(owner.marked), owner.id)
         tx.run(sql.RELEASE_ALL, owner.id)
         tx.woken.update(held)
         tx.woken.update(owner.sources)

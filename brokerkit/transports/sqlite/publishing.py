@@ -36,7 +36,7 @@ class Publish:
     def run(self, tx: Transaction, items: Sequence[Parcel]) -> list[Published]:
         placing = Placing(tx, self._routes, Room(tx))
         placing.look_up(items)
-        records = RecordBatch(tx, self._records.retention, [each.id for each in _pending(items)])
+        records = self._records.batch(tx, [each.id for each in _pending(items)])
         answers = [self._publish(placing, records, item) for item in items]
         placing.write()
         records.write()
@@ -96,7 +96,7 @@ class Commit:
         placing = Placing(tx, self._routes, room)
         placing.look_up(followups)
         ids = [item.record.id for item in items if item.record] + [record.id for record in _pending(followups)]
-        records = RecordBatch(tx, self._records.retention, ids)
+        records = self._records.batch(tx, ids)
         answers = [self._commit(settling, placing, records, room, item) for item in items]
         records.write()
         placing.write()
@@ -106,23 +106,33 @@ class Commit:
     def _commit(
         self, settling: Settling, placing: Placing, records: RecordBatch, room: Room, item: Bundle
     ) -> Committed:
-        reports = [item.record] if item.record is not None else []
-        stored = records.judge(reports, _pending(item.followups))
-        if stored is not Put.STORED:
-            return _COMMITTED[stored] if settling.holds(item.verdict) else Committed.LOST
         settled = settling.check(item.verdict)
+        if settled is Settled.LOST:
+            return Committed.LOST
+        pending = _pending(item.followups) if item.followups else []
+        if any(map(records.too_large, pending)):
+            return Committed.TOO_LARGE
+        stored = Put.STORED if item.record is None else records.judge(item.record)
+        if stored is not Put.STORED:
+            return _COMMITTED[stored]
         if settled is not Settled.DONE:
             return _COMMITTED[settled]
-        mark = room.mark()
-        if isinstance(item.verdict.outcome, Ack | DeadLetter):
-            room.add(item.verdict.token.source, -1)
-        published = placing.reserve(item.followups)
-        if published is not Published.CONFIRMED:
-            room.back(mark)
-            return _COMMITTED[published]
-        for record in [*reports, *_pending(item.followups)]:
+        if item.followups and (refused := self._reserve(placing, room, item)) is not None:
+            return refused
+        for record in pending if item.record is None else [item.record, *pending]:
             records.put(record)
         for parcel in item.followups:
             placing.add(parcel)
         settling.add(item.verdict)
         return Committed.DONE
+
+    def _reserve(self, placing: Placing, room: Room, item: Bundle) -> Committed | None:
+        """Keep room for the follow-ups, counting that the delivery itself may leave its queue."""
+        mark = room.mark()
+        if isinstance(item.verdict.outcome, Ack | DeadLetter):
+            room.add(item.verdict.token.source, -1)
+        published = placing.reserve(item.followups)
+        if published is Published.CONFIRMED:
+            return None
+        room.back(mark)
+        return _COMMITTED[published]

@@ -18,6 +18,10 @@ _decode = msgspec.msgpack.Decoder(TaskRecord).decode
 _lengths = msgspec.json.Decoder(list[int]).decode
 
 
+_Judged = tuple[TaskRecord, Put, TaskRecord, bytes]
+"""A report, the answer, and what is to be stored in which form."""
+
+
 class Records:
     """Writes records within a transaction of the writer.
 
@@ -29,66 +33,97 @@ class Records:
 
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
+        self._room = 0
+
+    def batch(self, tx: Transaction, ids: Sequence[str]) -> RecordBatch:
+        """Some records, to be changed together."""
+        return RecordBatch(tx, self, ids)
 
     def run(self, tx: Transaction, items: Sequence[TaskRecord | RecordPatch]) -> list[Put]:
         """Store reports and patches, in order."""
-        batch = RecordBatch(tx, self.retention, [item.id for item in items])
+        batch = self.batch(tx, [item.id for item in items])
         answers = [batch.put(item) if isinstance(item, TaskRecord) else batch.patch(item) for item in items]
         batch.write()
         return answers
+
+    def written(self, tx: Transaction, count: int) -> None:
+        """Keep to the cap. Counting is slow, so it is done when the room found by the last count may be used up."""
+        self._room -= count
+        cap = self.retention.cap
+        if self._room >= 0 or cap is None:
+            return
+        self._room = cap - tx.row(sql.COUNT_RECORDS)[0]
+        if self._room < 0:
+            # A little more than necessary, or a full store would be counted after every report.
+            self._room += tx.run(sql.DROP_SURPLUS_RECORDS, -self._room + cap // 1000)
 
 
 class RecordBatch:
     """Some records, read in one step and written in few."""
 
-    def __init__(self, tx: Transaction, retention: Retention, ids: Sequence[str]) -> None:
-        self._tx = tx
-        self._retention = retention
+    def __init__(self, tx: Transaction, records: Records, ids: Sequence[str]) -> None:
+        self._tx, self._records = tx, records
+        self._retention = records.retention
         self._current = {record.id: record for record in load(tx.connection, ids, tx.now)} if ids else {}
         self._rows: dict[str, tuple[Any, ...]] = {}
+        self._judged: _Judged | None = None
 
     def put(self, record: TaskRecord) -> Put:
         """Take a report."""
-        kept = self._kept(record)
-        return Put.STALE if kept is None else self._keep(kept)
+        judged = self._judged
+        if judged is None or judged[0] is not record:
+            judged = self._judge(record)
+        _, verdict, kept, body = judged
+        if verdict is Put.STORED:
+            self._keep(kept, body)
+        return verdict
 
     def patch(self, patch: RecordPatch) -> Put:
         """Take a patch."""
         old = self._current.get(patch.id)
-        return Put.STALE if old is None or not patchable(old, patch) else self._keep(patched(old, patch))
+        if old is None or not patchable(old, patch):
+            return Put.STALE
+        kept = patched(old, patch)
+        body = _encode(kept)
+        if len(body) > self._retention.max_bytes:
+            return Put.TOO_LARGE
+        self._keep(kept, body)
+        return Put.STORED
 
-    def judge(self, reports: Iterable[TaskRecord], pending: Iterable[TaskRecord]) -> Put:
-        """What ``put`` would answer for all together; a PENDING record that is stale stops nothing."""
-        for record in reports:
-            kept = self._kept(record)
-            if kept is None:
-                return Put.STALE
-            if len(_encode(kept)) > self._retention.max_bytes:
-                return Put.TOO_LARGE
-        too_large = any(len(_encode(record)) > self._retention.max_bytes for record in pending)
-        return Put.TOO_LARGE if too_large else Put.STORED
+    def judge(self, record: TaskRecord) -> Put:
+        """What ``put`` would answer; asked for next, it need not be worked out again."""
+        return self._judge(record)[1]
+
+    def too_large(self, record: TaskRecord) -> bool:
+        """Whether a new record is over the limit."""
+        return len(_encode(record)) > self._retention.max_bytes
 
     def write(self) -> None:
         """Write all that was taken."""
-        self._tx.insert(sql.PUT_RECORDS, list(self._rows.values()), sql.REPLACE_RECORDS)
+        if self._rows:
+            self._tx.insert(sql.PUT_RECORDS, list(self._rows.values()), sql.REPLACE_RECORDS)
+            self._records.written(self._tx, len(self._rows))
 
-    def _kept(self, record: TaskRecord) -> TaskRecord | None:
-        """What a report leaves in the store; None if the store knows better."""
-        old = self._current.get(record.id)
-        if old is None:
-            return record
-        return merged(old, record) if accepts(old.fence, old.status, record.fence, record.status) else None
+    def _judge(self, record: TaskRecord) -> _Judged:
+        """The answer, with what is to be stored."""
+        old, kept, body, verdict = self._current.get(record.id), record, b"", Put.STORED
+        if old is not None and not accepts(old.fence, old.status, record.fence, record.status):
+            verdict = Put.STALE
+        else:
+            kept = record if old is None else merged(old, record)
+            body = _encode(kept)
+            if len(body) > self._retention.max_bytes:
+                verdict = Put.TOO_LARGE
+        self._judged = (record, verdict, kept, body)
+        return self._judged
 
-    def _keep(self, record: TaskRecord) -> Put:
-        body = _encode(record)
-        if len(body) > self._retention.max_bytes:
-            return Put.TOO_LARGE
+    def _keep(self, record: TaskRecord, body: bytes) -> None:
+        self._judged = None
         self._current[record.id] = record
         expires = self._tx.now + self._retention.seconds(record.status)
         labels = msgspec.json.encode(record.metadata).decode() if record.metadata else None
         status = record.status.value
         self._rows[record.id] = (record.id, record.name, record.queue, status, record.created, expires, labels, body)
-        return Put.STORED
 
 
 def load(connection: sqlite3.Connection, ids: Iterable[str], now: float) -> list[TaskRecord]:

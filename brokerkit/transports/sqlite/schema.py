@@ -2,8 +2,9 @@
 
 One row of ``messages`` is one message in one queue or group, whatever its state: ready (no owner, not due later),
 delayed (``due``), held (``owner``). ``at``, when it became or becomes available, is its place in line (``seq`` decides
-between equals); it stays, so that what is handed back or promoted is not starved by younger messages. What a retry changes (``attempt``) stands in columns beside the body,
-NULL meaning "as in the body", so that no outcome has to write the body again.
+between equals); it stays, so that what is handed back or promoted is not starved by younger messages. What a retry
+changes (``attempt``) stands in columns beside the body, NULL meaning "as in the body", so that no outcome has to write
+the body again.
 """
 
 from __future__ import annotations
@@ -90,7 +91,6 @@ CREATE TABLE records (
 );
 CREATE INDEX record_created ON records (created);
 CREATE INDEX record_name ON records (name, created);
-CREATE INDEX record_queue ON records (queue, created);
 CREATE INDEX record_expires ON records (expires);
 """
 

@@ -81,6 +81,9 @@ UPDATE messages SET owner = NULL, deliveries = max(deliveries - 1, 0), starts = 
 FROM (SELECT json_extract(value, '$[0]') AS seq, json_extract(value, '$[1]') AS marked FROM json_each(?)) AS given
 WHERE messages.seq = given.seq"""
 
+UNMARK = """
+UPDATE messages SET starts = max(starts - 1, 0)
+WHERE seq IN (SELECT value FROM json_each(?)) AND +owner = ?"""
 RELEASE_ALL = "UPDATE messages SET owner = NULL, deliveries = max(deliveries - 1, 0) WHERE owner = ?"
 
 RECLAIM = "UPDATE messages SET owner = NULL WHERE owner IN (SELECT value FROM json_each(?))"
@@ -226,7 +229,8 @@ GET_RECORDS = """
 SELECT json_group_array(length(body)), CAST(group_concat(body, '') AS BLOB)
 FROM records WHERE id IN (SELECT value FROM json_each(?)) AND expires > ?"""
 DELETE_RECORDS = "DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))"
-DROP_OLD_RECORDS = "DELETE FROM records WHERE rowid IN (SELECT rowid FROM records WHERE expires <= ? LIMIT 500)"
+DROP_OLD_RECORDS = "DELETE FROM records WHERE rowid IN (SELECT rowid FROM records WHERE expires <= ? LIMIT ?)"
+RECORDS_SPAN = "SELECT coalesce(max(rowid) - min(rowid) + 1, 0) FROM records"
 COUNT_RECORDS = "SELECT count(*) FROM records"
 DROP_SURPLUS_RECORDS = """
 DELETE FROM records WHERE rowid IN (
@@ -236,7 +240,7 @@ DELETE FROM records WHERE rowid IN (
 # -- many values ------------------------------------------------------------------------------------------------
 
 MOST_ROWS = 256
-"""Most rows of one INSERT; sizes are powers of two, so that few statements need to be prepared and kept."""
+"""Most rows of one INSERT. Beyond 16 rows only multiples of 16 are used: few statements to keep, few steps to take."""
 
 
 @lru_cache(maxsize=64)

@@ -213,6 +213,7 @@ class SqliteSubscription:
         if self._timer is not None:
             self._timer.cancel()
         held, self._held = self._held, {}
+        self.owner.marked = tuple(seq for seq, delivery in held.items() if delivery.marked)
         for delivery in held.values():
             delivery.lose()
         self._gate.open()

@@ -48,7 +48,8 @@ class Transaction:
         """Insert many rows in few steps."""
         start, width = 0, len(rows[0]) if rows else 0
         while start < len(rows):
-            size = min(sql.MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            left = len(rows) - start
+            size = min(sql.MOST_ROWS, left if left < 16 else left - left % 16)
             statement = sql.values(head, width, size, tail)
             self.connection.execute(statement, list(chain.from_iterable(rows[start : start + size])))
             start += size

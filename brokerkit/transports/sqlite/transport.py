@@ -23,9 +23,7 @@ from brokerkit.transport import (
     Capabilities,
     Committed,
     DeadMessage,
-    Delivery,
     GroupSource,
-    Lane,
     Presence,
     Published,
     QueueStats,
@@ -34,13 +32,13 @@ from brokerkit.transport import (
     Unit,
 )
 from brokerkit.transports.sqlite import counting, deadletters, listening, sql
-from brokerkit.transports.sqlite.broker import SqliteBroker, unknown_source
+from brokerkit.transports.sqlite.broker import SqliteBroker
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.errors import DiskFull
 from brokerkit.transports.sqlite.listening import SqliteInbox, SqliteSignals
 from brokerkit.transports.sqlite.placing import is_reply, parcel
-from brokerkit.transports.sqlite.publishing import Bundle
-from brokerkit.transports.sqlite.subscription import SqliteSubscription, verdict
+from brokerkit.transports.sqlite.subscribing import commit, subscribe
+from brokerkit.transports.sqlite.subscription import SqliteSubscription
 from brokerkit.transports.sqlite.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -150,32 +148,13 @@ class SqliteTransport:
             return [Published.FULL] * len(messages)
 
     async def commit(self, units: Sequence[Unit]) -> Sequence[Committed]:
-        broker = self._broker
-        holders = [self._let_go(broker, unit.delivery) for unit in units]
-        pairs = list(zip(units, holders, strict=True))
-        bundles = [_bundle(unit) for unit, holder in pairs if holder is not None]
-        try:
-            done = iter(await self._database.do(broker.commit, bundles))
-        except BaseException:
-            for unit, holder in pairs:
-                if holder is not None:
-                    holder.hold(unit.delivery)
-            raise
-        answers = [next(done) if holder is not None else Committed.LOST for holder in holders]
-        for (unit, holder), answer in zip(pairs, answers, strict=True):
-            if holder is not None and answer is not Committed.DONE:
-                holder.hold(unit.delivery)
-        return answers
-
-    def _let_go(self, broker: SqliteBroker, delivery: Delivery) -> SqliteSubscription | None:
-        holder = broker.subscription_of(delivery.token.owner)
-        return holder if holder is not None and holder.let_go(delivery) else None
+        return await commit(self._database, self._broker, units)
 
     @asynccontextmanager
     async def consume(self, sources: Sequence[Source]) -> AsyncIterator[SqliteSubscription]:
         broker = self._broker
         subscription = SqliteSubscription(self._database, broker.routes, broker.owners)
-        await broker.do(lambda tx: _subscribe(tx, broker, subscription, sources))
+        await broker.do(lambda tx: subscribe(tx, broker, subscription, sources))
         broker.subscriptions[subscription] = None
         try:
             yield subscription
@@ -261,28 +240,3 @@ class SqliteTransport:
         _ = self._broker
         now = self._clock.now()
         return await self._database.ask(lambda connection: listening.present(connection, now))
-
-
-def _bundle(unit: Unit) -> Bundle:
-    return Bundle(verdict(unit.delivery, unit.outcome), unit.record, tuple(map(parcel, unit.followups)))
-
-
-def _subscribe(
-    tx: Transaction, broker: SqliteBroker, subscription: SqliteSubscription, sources: Sequence[Source]
-) -> None:
-    """Find the sources' numbers and lanes, and register."""
-    routes = broker.routes
-    routes.refresh(tx)
-    lanes: list[tuple[Lane, int]] = []
-    numbers: list[int] = []
-    for source in sources:
-        target = routes.plan.targets.get(source.key)
-        if target is None:
-            raise unknown_source(source.key)
-        number = routes.ids[source.key]
-        numbers.append(number)
-        lanes += [(Lane(source.key, level), number) for level in reversed(range(target.lanes))]
-        if isinstance(source, GroupSource):
-            numbers.append(routes.ids[source.log])
-    subscription.bind(lanes, tuple(dict.fromkeys(numbers)), dict(routes.keys))
-    broker.owners.register(tx, subscription.owner)

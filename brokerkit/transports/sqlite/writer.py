@@ -1,21 +1,23 @@
-"""The one thread of a process that writes, and the thread that reads."""
+"""The one thread of a process that writes: everything that waits becomes one transaction."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from brokerkit.errors import TransportError
-from brokerkit.transports.sqlite.errors import BUSY, code_of, while_running
-from brokerkit.transports.sqlite.opening import open_reader, open_writer
+from brokerkit.transports.sqlite.errors import BUSY, code_of
+from brokerkit.transports.sqlite.opening import open_writer
+from brokerkit.transports.sqlite.threads import DatabaseThread, failing, finish, mapped
 from brokerkit.transports.sqlite.transaction import Transaction
+
+_log = logging.getLogger("brokerkit.sqlite")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,98 +56,6 @@ class Chore(NamedTuple):
 
     period: float
     run: Callable[[], object]
-
-
-class DatabaseThread(Generic[T]):
-    """A daemon thread that owns a connection and works off a queue."""
-
-    def __init__(self, name: str, path: Path, loop: asyncio.AbstractEventLoop) -> None:
-        self.path = path
-        self.loop = loop
-        self._pid = os.getpid()
-        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
-        self._started: asyncio.Future[None] = loop.create_future()
-        self._ended: asyncio.Future[None] = loop.create_future()
-        self._closed = False
-        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
-
-    async def start(self) -> None:
-        """Open the connection; raises ``ConnectFailed``."""
-        self._thread.start()
-        await self._started
-
-    async def stop(self) -> None:
-        """Finish what is queued, close the connection and end."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-        await asyncio.shield(self._ended)
-        self._thread.join()
-
-    def put(self, job: T) -> None:
-        """Queue a job; refused after closing and in a forked child."""
-        if os.getpid() != self._pid:
-            raise TransportError(
-                f"{self.path} was opened before this process was forked; open it in the child, or start the child with"
-                " 'spawn'"
-            )
-        if self._closed:
-            raise TransportError(f"{self.path} has been closed")
-        self._queue.put(job)
-
-    def on_loop(self, call: Callable[[], object]) -> None:
-        """Call on the event loop; nothing once the loop is closed, when nobody waits any more."""
-        try:
-            self.loop.call_soon_threadsafe(call)
-        except RuntimeError:
-            self._closed = True
-
-    def _main(self) -> None:
-        try:
-            connection = self._open()
-        except Exception as error:  # noqa: BLE001 - whoever waits for the start gets it
-            failure = error
-            self.on_loop(lambda: self._started.set_exception(failure))
-            return
-        self.on_loop(lambda: _finish(self._started, None))
-        try:
-            self._work(connection)
-        finally:
-            connection.close()
-            self.on_loop(lambda: _finish(self._ended, None))
-
-    def _open(self) -> sqlite3.Connection:
-        raise NotImplementedError
-
-    def _work(self, connection: sqlite3.Connection) -> None:
-        raise NotImplementedError
-
-
-class Reader(DatabaseThread[tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]]):
-    """Answers questions beside the writer."""
-
-    async def ask(self, question: Callable[[sqlite3.Connection], R]) -> R:
-        """Run a function of the connection on the thread."""
-        return await self.start_asking(question)
-
-    def start_asking(self, question: Callable[[sqlite3.Connection], R]) -> asyncio.Future[R]:
-        """As ``ask``; the answer comes even if nobody waits for it."""
-        future: asyncio.Future[R] = self.loop.create_future()
-        self.put((question, future))
-        return future
-
-    def _open(self) -> sqlite3.Connection:
-        return open_reader(self.path)
-
-    def _work(self, connection: sqlite3.Connection) -> None:
-        while (job := self._queue.get()) is not None:
-            question, future = job
-            try:
-                answer = question(connection)
-            except Exception as error:  # noqa: BLE001 - whoever asked gets it
-                self.on_loop(_failing(future, _mapped(str(self.path), error)))
-            else:
-                self.on_loop(_finishing(future, answer))
 
 
 class Writer(DatabaseThread[Job]):
@@ -197,13 +107,17 @@ class Writer(DatabaseThread[Job]):
         self._announce(tx, [])
         return list(results[0])
 
+    def _future_of(self, job: Job) -> asyncio.Future[Any]:
+        return job.future
+
     def _open(self) -> sqlite3.Connection:
         self.connection = open_writer(self.path)
         return self.connection
 
     def _work(self, connection: sqlite3.Connection) -> None:
         ended = False
-        while not ended:
+        # A loop that was closed without closing this must not keep leases alive.
+        while not ended and not self.loop.is_closed():
             jobs, ended = self._take()
             if jobs:
                 self._serve(jobs)
@@ -236,11 +150,7 @@ class Writer(DatabaseThread[Job]):
         for index, (due, chore) in enumerate(self._chores):
             if due <= now:
                 self._chores[index] = (now + chore.period, chore)
-                try:
-                    chore.run()
-                except (sqlite3.Error, TransportError):
-                    # The next round tries again; whoever calls meanwhile gets the error.
-                    continue
+                self._guarded(chore.run)
 
     def _serve(self, jobs: list[Job]) -> None:
         """One transaction for all; if it fails, one for each, so that nobody fails for another."""
@@ -252,7 +162,7 @@ class Writer(DatabaseThread[Job]):
             results, tx = self._transact(batch)
         except Exception as error:  # noqa: BLE001 - whoever waits for the job gets it
             if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and code_of(error) in BUSY):
-                self._fail(jobs, _mapped(str(self.path), error))
+                self._fail(jobs, mapped(str(self.path), error))
                 return
             for job in jobs:
                 self._serve([job])
@@ -268,13 +178,22 @@ class Writer(DatabaseThread[Job]):
 
     def _announce(self, tx: Transaction, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
         for told in self.committed:
-            told(tx)
+            self._guarded(lambda told=told: told(tx))  # type: ignore[misc]
         if answers or tx.after:
             self.on_loop(lambda: _deliver(answers, tx.after))
 
+    def _guarded(self, call: Callable[[], object]) -> None:
+        """What nobody waits for is tried again next time; here it may stop nothing."""
+        try:
+            call()
+        except (sqlite3.Error, TransportError) as error:
+            _log.warning("%s: %s", self.path, error)
+        except Exception:  # noqa: BLE001 - nobody is above
+            _log.exception("upkeep of %s has failed", self.path)
+
     def _fail(self, jobs: list[Job], error: Exception) -> None:
         for job in jobs:
-            self.on_loop(_failing(job.future, error))
+            self.on_loop(failing(job.future, error))
 
     def _transact(
         self, batch: Sequence[tuple[Work[Any, Any], Sequence[Any]]]
@@ -311,34 +230,8 @@ class Writer(DatabaseThread[Job]):
             pause = min(pause * 1.5, 0.004)
 
 
-def _mapped(path: str, error: Exception) -> Exception:
-    """The error for the caller, with its cause."""
-    if not isinstance(error, sqlite3.Error):
-        return error
-    mapped = while_running(path, error)
-    mapped.__cause__ = error
-    return mapped
-
-
-def _finish(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _finishing(future: asyncio.Future[Any], result: Any) -> Callable[[], None]:
-    return lambda: _finish(future, result)
-
-
-def _failing(future: asyncio.Future[Any], error: Exception) -> Callable[[], None]:
-    def fail() -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    return fail
-
-
 def _deliver(answers: list[tuple[asyncio.Future[Any], Any]], after: list[Callable[[], None]]) -> None:
     for future, answer in answers:
-        _finish(future, answer)
+        finish(future, answer)
     for call in after:
         call()

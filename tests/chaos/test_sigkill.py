@@ -1,0 +1,68 @@
+"""Workers die by SIGKILL; what ran is counted from a log outside the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from brokerkit import TaskStatus
+from brokerkit.records import TaskRecord
+from brokerkit.settings import BROKERS_OWN
+from tests.chaos import app as chaos
+from tests.chaos.history import History, read
+from tests.chaos.processes import Workers
+
+TASKS = 5_000
+KILLS = 20
+WORKERS = 3
+SLOTS = 8
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "executions.log"
+    path.touch()
+    return path
+
+
+async def test_20_sigkills_during_5000_messages_lose_nothing_and_repeat_only_what_ran(
+    sqlite_url: str, log: Path
+) -> None:
+    workers = Workers(sqlite_url, log)
+    chance = random.Random(20)
+    async with chaos.App(sqlite_url, name="chaos", store=BROKERS_OWN) as app:
+        app.declare(chaos.work)
+        await app.transport.apply(app.topology())
+        for _ in range(WORKERS):
+            workers.start()
+        await asyncio.to_thread(workers.ready)
+        handles = await app.send_many([chaos.job.message(number) for number in range(TASKS)])
+        for _ in range(KILLS):
+            await asyncio.sleep(chance.uniform(0.05, 0.2))
+            workers.kill(chance.choice(workers.alive))
+            workers.start()
+        records = [await _finished(app, handle.id) for handle in handles]
+        stats = await app.queue_stats("work")
+    await asyncio.to_thread(workers.stop)
+    history = History(read(log))
+    assert history.lost(range(TASKS)) == []
+    assert len(workers.killed) == KILLS
+    assert history.unexplained(workers.killed) == []
+    assert len(history.repeated()) <= KILLS * SLOTS, "more was repeated than could run"
+    assert {record.status for record in records} == {TaskStatus.SUCCESS}
+    assert (stats.ready, stats.in_flight, stats.delayed, stats.dead) == (0, 0, 0, 0)
+
+
+async def _finished(app: chaos.App, task_id: str) -> TaskRecord:
+    async with asyncio.timeout(120):
+        while True:
+            record = await app.record(task_id)
+            assert record is not None
+            if record.status.terminal:
+                return record
+            await asyncio.sleep(0.05)
