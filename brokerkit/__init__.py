@@ -1,5 +1,7 @@
 """brokerkit: describe your queues once; run typed functions on what arrives, and lose nothing."""
 
+from typing import TYPE_CHECKING, Any
+
 from brokerkit.app import App, Event
 from brokerkit.calls import Call, SendOptions
 from brokerkit.context import Context
@@ -40,7 +42,9 @@ from brokerkit.settings import Settings
 from brokerkit.tasks import Task, Tasks
 from brokerkit.topology import Binding, DeadLetter, Exchange, Group, Log, Queue, Retry, Topology
 from brokerkit.transport import DeadMessage, QueueStats
-from brokerkit.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from brokerkit.worker import Worker, WorkerSettings
 
 __version__ = "0.1.0"
 
@@ -100,3 +104,12 @@ __all__ = [
     "Worker",
     "WorkerSettings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The engine's names, loaded when they are asked for."""
+    if name in ("Worker", "WorkerSettings"):
+        from brokerkit import worker
+
+        return getattr(worker, name)
+    raise AttributeError(f"module 'brokerkit' has no attribute {name!r}")

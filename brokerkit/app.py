@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from brokerkit.calls import NO_OPTIONS, Call, SendOptions, TaskProfile, any_result
 from brokerkit.clock import Clock, SystemClock
@@ -25,7 +25,9 @@ from brokerkit.supervisor import Supervisor
 from brokerkit.tasks import C, P, R, Task, Tasks, V
 from brokerkit.topology import Exchange, Queue, Topology
 from brokerkit.transport import DeadLetters, DeadMessage, QueueStats, Transport
-from brokerkit.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:  # the engine loads when a worker starts: programs that only send are quicker without it
+    from brokerkit.worker import Worker, WorkerSettings
 
 T = TypeVar("T")
 
@@ -180,6 +182,8 @@ class App(Tasks):
         Raises:
             ConfigurationError: The app is not open or has nothing to consume, or a setting makes no sense.
         """
+        from brokerkit.worker import WorkerSettings
+
         try:
             checked = WorkerSettings(**settings)
         except (TypeError, ValueError) as error:
@@ -188,6 +192,8 @@ class App(Tasks):
 
     @asynccontextmanager
     async def _working(self, settings: WorkerSettings) -> AsyncIterator[Worker]:
+        from brokerkit.worker import Worker
+
         session = self._open
         defaults = Defaults(
             retry=self.settings.retry,
@@ -266,7 +272,7 @@ class App(Tasks):
 
     async def send_call(self, call: Call[T]) -> Handle[T]:
         """Publish one call."""
-        return (await self._open.send([call]))[0]
+        return (await self._open.send_batches([call], 1))[0]
 
     async def send_many(self, calls: Iterable[Call[T]], *, batch: int = 500) -> list[Handle[T]]:
         """Send many calls, in batches.
@@ -281,12 +287,7 @@ class App(Tasks):
         Raises:
             PublishFailed: Some were not accepted; ``failed`` names them. Later batches were not sent.
         """
-        session = self._open
-        waiting = list(calls)
-        handles: list[Handle[T]] = []
-        for start in range(0, len(waiting), batch):
-            handles += await session.send(waiting[start : start + batch])
-        return handles
+        return await self._open.send_batches(list(calls), batch)
 
     async def publish(
         self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]

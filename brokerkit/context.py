@@ -103,6 +103,10 @@ class Context:
             self._cancelled = threading.Event()
         return self._cancelled.wait(timeout)
 
+    def adopt(self, delivery: Delivery) -> None:
+        """The same message, delivered again while it runs, is what will be settled; called by the worker."""
+        self._delivery = delivery
+
     def cancel(self) -> None:
         """Set ``cancelled``; called by the worker."""
         if self._cancelled is None:

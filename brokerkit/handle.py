@@ -32,9 +32,10 @@ class Cancel(enum.Enum):
 class Waiter:
     """Where the reply for one handle arrives."""
 
-    __slots__ = ("__weakref__", "arrived", "reply")
+    __slots__ = ("__weakref__", "arrived", "expected", "reply")
 
-    def __init__(self) -> None:
+    def __init__(self, *, expected: bool = False) -> None:
+        self.expected = expected  # a reply is on its way or will be
         self.reply: Reply | None = None
         self.arrived: set[Callable[[], None]] = set()
 

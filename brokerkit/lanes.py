@@ -122,6 +122,19 @@ class LaneScheduler:
         best.credit -= total
         return best.pop(now)
 
+    def remove(self, message_id: str, run: int) -> list[Delivery]:
+        """Take out what waits of one message."""
+        taken: list[Delivery] = []
+        for source in self._order:
+            for lane in source.lanes:
+                found = [each for each in lane.deliveries if each.message.id == message_id and each.message.run == run]
+                for delivery in found:
+                    lane.deliveries.remove(delivery)
+                source.waiting -= len(found)
+                taken += found
+        self.waiting -= len(taken)
+        return taken
+
     def drain(self) -> list[Delivery]:
         """Take everything out, for handing it back."""
         taken: list[Delivery] = []

@@ -62,19 +62,29 @@ class Publisher:
     async def _send(self, messages: Sequence[Outgoing]) -> Sequence[Published]:
         if self._with_message or self._store is None:
             return await self._transport.publish(messages, deadline=self.deadline)
-        await self._put_pending(self._store, messages)
-        bare = [msgspec.structs.replace(m, record=None) if m.record is not None else m for m in messages]
-        answers = await self._transport.publish(bare, deadline=self.deadline)
+        unkept = await self._put_pending(self._store, messages)
+        bare = [
+            msgspec.structs.replace(outgoing, record=None) if outgoing.record is not None else outgoing
+            for outgoing in messages
+            if outgoing.message.id not in unkept
+        ]
+        published = iter(await self._transport.publish(bare, deadline=self.deadline) if bare else ())
+        answers = [unkept.get(outgoing.message.id) or next(published) for outgoing in messages]
         await self._forget_refused(self._store, messages, answers)
         return answers
 
-    async def _put_pending(self, store: Store, messages: Sequence[Outgoing]) -> None:
+    async def _put_pending(self, store: Store, messages: Sequence[Outgoing]) -> dict[str, Published]:
+        """Store PENDING records; returns the answers to messages that stay here because theirs was not taken."""
         records = [outgoing.record for outgoing in messages if outgoing.record is not None]
         if not records:
-            return
-        for answer in await store.put(records):
-            if answer in (Put.ERROR, Put.TOO_LARGE):
-                raise StoreError(f"the store did not take a PENDING record ({answer.value}); nothing was published")
+            return {}
+        answers = dict(zip((record.id for record in records), await store.put(records), strict=True))
+        failed = [task_id for task_id, answer in answers.items() if answer is Put.ERROR]
+        if len(failed) == len(messages):
+            raise StoreError("the store did not take the PENDING records; nothing was published")
+        unkept = dict.fromkeys(failed, Published.UNKNOWN)
+        unkept.update((task_id, Published.REFUSED) for task_id, answer in answers.items() if answer is Put.TOO_LARGE)
+        return unkept
 
     async def _forget_refused(self, store: Store, messages: Sequence[Outgoing], answers: Sequence[Published]) -> None:
         """A message that is surely nowhere leaves no PENDING record behind."""

@@ -53,7 +53,7 @@ class Results:
         """Register before the task is sent, so that no reply is missed. Kept as long as its handle is."""
         waiter = self._waiters.get(task_id)
         if waiter is None:
-            waiter = self._waiters[task_id] = Waiter()
+            waiter = self._waiters[task_id] = Waiter(expected=True)
         return waiter
 
     async def wait_for(self, task_id: str, waiter: Waiter, timeout: float) -> Reply:
@@ -69,6 +69,8 @@ class Results:
             )
         deadline = self._clock.monotonic() + timeout
         pause = FIRST_LOOK
+        if waiter.expected and waiter.reply is None:
+            await self._pause(waiter, min(pause, timeout))
         while True:
             found = waiter.reply or await self._look(task_id) or waiter.reply
             if found is not None:

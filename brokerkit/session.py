@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from brokerkit.calls import Call, Composer
 from brokerkit.clock import Clock
 from brokerkit.errors import MissingCapability, StoreError
-from brokerkit.handle import Cancel, Handle
+from brokerkit.handle import Cancel, Handle, Waiter
 from brokerkit.ids import IdFactory, new_id
 from brokerkit.message import Outgoing
 from brokerkit.publisher import Publisher
@@ -23,7 +24,9 @@ from brokerkit.store import OpenStore, Store
 from brokerkit.supervisor import Supervisor
 from brokerkit.topology import Exchange, Queue, Topology, validate, with_exchanges
 from brokerkit.transport import Cancelled, CancelWaiting, OwnStore, Signal, Signals, Transport
-from brokerkit.worker import Environment
+
+if TYPE_CHECKING:
+    from brokerkit.worker import Environment
 
 _log = logging.getLogger("brokerkit")
 
@@ -78,6 +81,8 @@ class Session:
 
     def environment(self) -> Environment:
         """What a worker is given."""
+        from brokerkit.worker import Environment
+
         return Environment(
             app=self.name,
             transport=self.transport,
@@ -90,18 +95,36 @@ class Session:
             result_limit=self._settings.limits.body,
         )
 
-    async def send(self, calls: Sequence[Call[R]]) -> list[Handle[R]]:
-        """Publish calls in one batch; a handle for each, in order."""
+    async def send_batches(self, calls: Sequence[Call[R]], size: int) -> list[Handle[R]]:
+        """Publish calls in batches of ``size``, composing each while the one before is on its way; a handle for each,
+        in order."""
         wants_reply = any(call.profile.reply for call in calls)
         reply_to = await self._results.address() if wants_reply else None
-        outgoing = [self.composer.call(call, reply_to=reply_to) for call in calls]
-        handles = [self._handle(call, message) for call, message in zip(calls, outgoing, strict=True)]
-        await self.publisher.publish_or_raise(outgoing)
+        handles: list[Handle[R]] = []
+        outgoing = self._compose(calls[:size], reply_to, handles)
+        for start in range(size, len(calls), size):
+            sending = self.publisher.publish_or_raise(outgoing)
+            _, outgoing = await asyncio.gather(
+                sending, self._compose_soon(calls[start : start + size], reply_to, handles)
+            )
+        if outgoing:
+            await self.publisher.publish_or_raise(outgoing)
         return handles
+
+    async def _compose_soon(
+        self, calls: Sequence[Call[R]], reply_to: str | None, handles: list[Handle[R]]
+    ) -> list[Outgoing]:
+        return self._compose(calls, reply_to, handles)
+
+    def _compose(self, calls: Sequence[Call[R]], reply_to: str | None, handles: list[Handle[R]]) -> list[Outgoing]:
+        outgoing = [self.composer.call(call, reply_to=reply_to) for call in calls]
+        handles += [self._handle(call, message) for call, message in zip(calls, outgoing, strict=True)]
+        return outgoing
 
     def _handle(self, call: Call[R], outgoing: Outgoing) -> Handle[R]:
         task_id = outgoing.message.id
-        return Handle(task_id, call.profile.name, call.result, self._results.expect(task_id), self._client)
+        waiter = self._results.expect(task_id) if call.profile.reply else Waiter()
+        return Handle(task_id, call.profile.name, call.result, waiter, self._client)
 
     async def declare(self, *mentioned: object) -> None:
         """Declare exchanges and queues that were given as objects and are not declared yet; names are left alone."""

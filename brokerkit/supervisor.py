@@ -41,9 +41,19 @@ class Supervisor:
         if self._group is None:
             work.close()
             raise RuntimeError(f"{self._name} is not running")
-        task = self._group.create_task(work, name=f"{self._name}: {name}")
+        task = self._group.create_task(self._watched(work, name), name=f"{self._name}: {name}")
         self._children.add(task)
         task.add_done_callback(self._children.discard)
+
+    async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task group takes a cancelled task for one that was meant to end; one that nobody cancelled has died."""
+        try:
+            await work
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is not None and not current.cancelling():
+                raise RuntimeError(f"{self._name}: {name} was cancelled by what it awaits") from error
+            raise
 
     @property
     def failed(self) -> bool:
@@ -56,7 +66,7 @@ class Supervisor:
         task, self._body = self._task, None
         assert task is not None
         self._stop.set()
-        await asyncio.wait([task])
+        cancelled = await _finish(task)
         self._group = None
         failure = _leaf(task.exception()) if not task.cancelled() else None
         if failure is None:

@@ -27,6 +27,11 @@ V = TypeVar("V")
 """What calling the function returns: ``R``, or a coroutine of it."""
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class _Stranger:
+    """Fits a first parameter only where anything does (``object``, ``Any``), which a context must not be taken for."""
+
+
 DEFAULT_QUEUE = "default"
 
 
@@ -221,6 +226,12 @@ class TaskDecorator(Protocol):
 
     @overload
     def __call__(
+        self, function: Callable[Concatenate[_Stranger, ...], Coroutine[Any, Any, R]], /
+    ) -> Task[..., R, ..., Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[_Stranger, ...], R], /) -> Task[..., R, ..., R]: ...
+    @overload
+    def __call__(
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> Task[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
     @overload
@@ -243,6 +254,12 @@ class Tasks:
         self.tasks: dict[str, Task[..., Any, ..., Any]] = {}
         self.subscribers: list[Subscriber] = []
 
+    @overload
+    def task(
+        self, function: Callable[Concatenate[_Stranger, ...], Coroutine[Any, Any, R]], /
+    ) -> Task[..., R, ..., Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[_Stranger, ...], R], /) -> Task[..., R, ..., R]: ...
     @overload
     def task(
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /

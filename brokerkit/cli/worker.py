@@ -97,7 +97,6 @@ async def _keep(options: Options, settings: WorkerSettings) -> ExitCode:
     loop = asyncio.get_running_loop()
     for each in handled():
         loop.add_signal_handler(each, workforce.stop)
-    _log.info("supervising %d processes, pid %d", options.processes, os.getpid())
     return await workforce.run()
 
 
@@ -117,7 +116,9 @@ def _log_change(change: object) -> None:
 
     assert isinstance(change, Change)
     who = f"process {change.number} (pid {change.pid})"
-    if change.kind == "died":
+    if change.kind == "ready":
+        _log.info("%s works, supervised by pid %d", who, os.getpid())
+    elif change.kind == "died":
         _log.warning("%s died, %s; starting it again in %.1f s", who, change.how, change.pause)
     elif change.kind == "storm":
         _log.error("%s died, %s; too many died soon after their start: giving up", who, change.how)

@@ -63,8 +63,7 @@ def _notes(result: Result) -> list[str]:
     why = "each because its worker had died" if not result.unexplained else f"{result.unexplained} WITHOUT a crash"
     records = ", ".join(f"{number:,} {status}" for status, number in sorted(result.records.items()))
     return [
-        f"Priorities     a high one started as number {high} on average, though sent last; a normal one as {normal}, "
-        f"a low one as {low}.",
+        f"Priorities     sent low first; started on average as number {high} (high), {normal} (normal), {low} (low).",
         f"Delays         {result.early} started early; the latest started {result.latest:.2f} s after it was due.",
         f"Crashes        the poison task killed {result.crashed} workers, the demo {result.killed}; others took over.",
         f"Run again      {again} runs, {why}.",

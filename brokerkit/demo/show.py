@@ -173,7 +173,8 @@ class Demo:
             ok=False, problems=[], seconds=0.0, counts=total(rows), parts=rows,
             unexplained=self._findings.unexplained(self._died), early=self._findings.early,
             latest=round(self._findings.latest, 3), killed=len(self._killed),
-            crashed=len(self._died - set(self._killed)), reason=self._reason,
+            crashed=len(self._died & poisoned),
+            vanished=len(self._died - poisoned - set(self._killed)), reason=self._reason,
             records=await self._records(), waiting=await _waiting(app),
         )  # fmt: skip
         result.problems = self._problems(result)

@@ -79,7 +79,7 @@ class _Crash(Fault):
 
 
 class _Failure(Fault):
-    error: Exception
+    error: BaseException
 
     async def happen(self, faults: Faults) -> None:
         raise self.error
@@ -127,7 +127,7 @@ class Faults:
     def fail(
         self,
         *calls: str,
-        error: Exception,
+        error: BaseException,
         after: bool = False,
         ids: Container[str] | None = None,
         times: int | None = 1,

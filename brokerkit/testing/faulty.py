@@ -80,6 +80,7 @@ class FaultyTransport:
         self.inner = inner
         self.faults = faults
         self._capabilities = capabilities
+        self.subscriptions: list[Subscription] = []
 
     async def __aenter__(self) -> Self:
         await self.inner.__aenter__()
@@ -107,6 +108,7 @@ class FaultyTransport:
     @asynccontextmanager
     async def consume(self, sources: Sequence[Source]) -> AsyncIterator[Subscription]:
         async with self.inner.consume(sources) as subscription:
+            self.subscriptions.append(subscription)
             yield FaultySubscription(subscription, self.faults)
 
     def replies(self) -> AbstractAsyncContextManager[Inbox]:

@@ -82,6 +82,7 @@ class GroupCommit:
         self._worker = worker
         self._store = store
         self._atomic = atomic
+        self._keeps_records = store is not None or atomic is not None
         self.pending = 0
         self.counts = Counts()
         self.on_settled: Callable[[], None] = lambda: None
@@ -99,12 +100,12 @@ class GroupCommit:
         self._queue(finished)
 
     def _queue(self, finished: Finished) -> None:
-        needs_care = self._atomic is not None or finished.followups or self._has_report(finished)
+        needs_care = finished.followups or self._has_report(finished)
         (self._careful if needs_care else self._plain).waiting.append(finished)
         self._wake.set()
 
     def _has_report(self, finished: Finished) -> bool:
-        return self._store is not None and finished.keeps_record
+        return self._keeps_records and finished.keeps_record
 
     async def run(self) -> None:
         """Commit until cancelled."""
@@ -187,22 +188,17 @@ class GroupCommit:
     # -- broker and store apart ------------------------------------------------------------------------------------
 
     async def _settle_plain(self, batch: list[Finished]) -> None:
-        """Nothing to store, nothing to publish but replies, which only gate where there is no store."""
-        unanswered = [finished for finished in batch if not finished.reported]
-        if self._store is None:
-            await self._replier.send(unanswered)
-            await self._settle(batch)
-        else:
-            await self._settle(batch)
-            await self._replier.send(unanswered)
+        """Nothing to store, nothing to publish but replies: with no record a reply is all there is, so it goes first."""
+        await self._replier.send([finished for finished in batch if not finished.reported])
+        await self._settle(batch)
 
     async def _commit_apart(self, batch: list[Finished]) -> None:
-        ready = await self._stored(batch, self._first_report) if self._store is not None else batch
+        ready = await self._stored(batch) if self._store is not None else batch
+        leaving = {id(finished) for finished in ready if finished.followups}
         ready = await self._followed_up(ready)
-        late = [finished for finished in ready if finished.followups]
-        if self._store is not None and late:
-            stored = set(map(id, await self._stored(late, self._last_report)))
-            ready = [finished for finished in ready if not finished.followups or id(finished) in stored]
+        if self._store is not None and leaving:
+            left = await self._stored([finished for finished in ready if id(finished) in leaving])
+            ready = [finished for finished in ready if id(finished) not in leaving] + left
         if self._store is None:
             await self._replier.send(ready)
             await self._settle(ready)
@@ -211,7 +207,7 @@ class GroupCommit:
                 both.create_task(self._settle(ready))
                 both.create_task(self._replier.send([finished for finished in ready if not finished.reported]))
 
-    def _first_report(self, finished: Finished) -> TaskRecord:
+    def _report(self, finished: Finished) -> TaskRecord:
         """With follow-ups the run is not over until they are confirmed: the record keeps them and says RUNNING."""
         record = record_of(finished, self._worker)
         if not finished.followups:
@@ -219,10 +215,7 @@ class GroupCommit:
         kept = followups_kept(finished.followups)
         return msgspec.structs.replace(record, status=TaskStatus.RUNNING, followups=kept)
 
-    def _last_report(self, finished: Finished) -> TaskRecord:
-        return record_of(finished, self._worker)
-
-    async def _stored(self, batch: list[Finished], report: Callable[[Finished], TaskRecord]) -> list[Finished]:
+    async def _stored(self, batch: list[Finished]) -> list[Finished]:
         """Store reports; returns those that may go on."""
         assert self._store is not None
         reporting = [finished for finished in batch if finished.keeps_record]
@@ -230,19 +223,47 @@ class GroupCommit:
         if not reporting:
             return silent
         try:
-            answers = await self._store.put([report(finished) for finished in reporting])
+            answers = await self._store.put([self._report(finished) for finished in reporting])
         except BrokerkitError as error:
             self._park(reporting, error)
             return silent
+        stale: list[Finished] = []
         for finished, answer in zip(reporting, answers, strict=True):
             if answer is Put.STORED:
                 silent.append(finished)
+            elif answer is Put.STALE:
+                stale.append(finished)
             elif answer is Put.ERROR:
                 self._park([finished], None)
             else:
-                (self._superseded if answer is Put.STALE else self._too_large)(finished)
+                self._too_large(finished)
                 self._queue(finished)
-        return silent
+        return silent + await self._stale(stale) if stale else silent
+
+    async def _stale(self, batch: list[Finished]) -> list[Finished]:
+        """Returns those whose very report the store has: it took it before, only its answer was lost."""
+        assert self._store is not None
+        unsure = [finished for finished in batch if finished.tries]
+        try:
+            known = await self._store.get([finished.delivery.message.id for finished in unsure]) if unsure else ()
+        except BrokerkitError as error:
+            self._park(unsure, error)
+            known, batch, unsure = (), [finished for finished in batch if not finished.tries], []
+        pairs = zip(unsure, known, strict=True)
+        ours = [finished for finished, record in pairs if self._is_report_of(record, finished)]
+        for finished in batch:
+            if finished not in ours:
+                self._superseded(finished)
+                self._queue(finished)
+        return ours
+
+    def _is_report_of(self, record: TaskRecord | None, finished: Finished) -> bool:
+        mine = record_of(finished, self._worker)
+        return record is not None and (record.fence, record.status, record.worker) == (
+            mine.fence,
+            mine.status,
+            mine.worker,
+        )
 
     async def _followed_up(self, batch: list[Finished]) -> list[Finished]:
         """Publish follow-ups; returns those whose follow-ups all arrived, or who left none."""
@@ -258,7 +279,11 @@ class GroupCommit:
         for (finished, _), answer in zip(leaving, answers, strict=True):
             if answer is not Published.CONFIRMED:
                 bad[id(finished)] = answer
+        confirmed = {id(outgoing) for (_, outgoing), answer in zip(leaving, answers, strict=True)
+                     if answer is Published.CONFIRMED}  # fmt: skip
         for finished in batch:
+            # What has left must not leave again when the rest, or the settling, has to be tried again.
+            finished.followups = [outgoing for outgoing in finished.followups if id(outgoing) not in confirmed]
             if (refused_as := bad.get(id(finished))) is not None:
                 self._follow_ups_not_confirmed(finished, refused_as)
         return [finished for finished in batch if id(finished) not in bad]
@@ -302,6 +327,11 @@ class GroupCommit:
         finished.followups = ()
 
     def _too_large(self, finished: Finished) -> None:
+        if finished.decision.status is not TaskStatus.SUCCESS:
+            # There is no result to leave out: the message goes where it must, and the record stays as it was.
+            _log.warning("the store does not take the report of %s", describe(finished.delivery.message))
+            finished.replayed = True
+            return
         finished.decision = unreturnable(ResultTooLargeForStore(len(finished.decision.result or b"")))
         finished.followups = ()
 

@@ -53,7 +53,7 @@ class TimedOut(TimeoutError):
 
 
 RELEASED = Decision(RELEASE, None)
-CANCELLED = Decision(ACK, TaskStatus.CANCELLED, ErrorInfo("TaskCancelled", "cancelled while it ran"))
+CANCELLED = Decision(ACK, TaskStatus.CANCELLED, ErrorInfo("TaskCancelled", "cancelled before it had finished"))
 
 
 def succeeded(result: bytes | None) -> Decision:

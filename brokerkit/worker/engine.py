@@ -12,7 +12,7 @@ import msgspec
 from brokerkit.calls import Composer
 from brokerkit.clock import Clock
 from brokerkit.context import Context
-from brokerkit.errors import BrokerkitError, ConnectionLost
+from brokerkit.errors import BrokerkitError, ConnectionLost, EncodeError
 from brokerkit.handlers import SourceHandlers
 from brokerkit.ids import IdFactory
 from brokerkit.lanes import LaneScheduler, SourcePlan
@@ -22,7 +22,7 @@ from brokerkit.store import Store
 from brokerkit.supervisor import Supervisor
 from brokerkit.transport import AtomicCommit, Presence, Presences, Signals, Subscription, Transport
 from brokerkit.worker.commit import Counts, GroupCommit
-from brokerkit.worker.decision import Decision, Stop
+from brokerkit.worker.decision import Decision, Stop, unreturnable
 from brokerkit.worker.finished import Finished
 from brokerkit.worker.intake import Intake
 from brokerkit.worker.replying import Replier
@@ -153,7 +153,10 @@ class Engine:
         releases what is left."""
         self._state = "draining"
         self._intake.stop()
-        await self._subscription.pause()
+        try:
+            await self._subscription.pause()
+        except BrokerkitError as error:
+            _log.warning("intake could not be paused: %s", error)
         await self._within(self._settings.grace, self.slots.idle(), "handlers still run")
         self.slots.stop_all(Stop.SHUTDOWN)
         await self._within(LAST_WORDS, self.slots.idle(), "cancelled handlers still run")
@@ -184,7 +187,8 @@ class Engine:
         raise ConnectionLost("the transport has ended the stream of signals")
 
     def cancel(self, message_id: str, run: int) -> None:
-        """Ask a message that runs here to end."""
+        """Ask a message that runs here to end; one that was only fetched does not start."""
+        self._intake.cancel(message_id, run)
         for (_, running_id), execution in tuple(self.slots.running.items()):
             if running_id == message_id and execution.context.run == run:
                 self.slots.stop(execution, Stop.CANCEL)
@@ -200,8 +204,9 @@ class Engine:
         execution = self.slots.running[(context.source, context.id)]
 
         def begin() -> None:
-            context.started = self._clock.now()
-            self.slots.begin(execution)
+            if not execution.begun:  # an async handler that calls a thread has begun before
+                context.started = self._clock.now()
+                self.slots.begin(execution)
 
         return await self._threads.run(function, begin, context.cancel)
 
@@ -218,11 +223,20 @@ class Engine:
 
     def _finished(self, execution: Execution, decision: Decision, now: float) -> None:
         context = execution.context
+        if decision.result is not None and len(decision.result) > self._environment.result_limit:
+            decision = self._unsendable(execution, decision)
         followups = context.followups if context.followups and decision.status is TaskStatus.SUCCESS else ()
         finished = Finished(execution.delivery, decision, execution.handler, followups, context.started, now)
         finished.progress = self._upkeep.take(context.message.id)
         self._commit.add(finished)
         self._intake.ended(context)
+
+    def _unsendable(self, execution: Execution, decision: Decision) -> Decision:
+        """A result too large for a reply is found in the record; where none is kept it would be nowhere."""
+        if execution.handler.record != "none":
+            return decision
+        size, limit = len(decision.result or b""), self._environment.result_limit
+        return unreturnable(EncodeError(f"no record is kept, and a reply of {size} bytes is over the limit of {limit}"))
 
     def _presence(self) -> Presence:
         return Presence(

@@ -15,7 +15,7 @@ from brokerkit.outcome import Reason
 from brokerkit.store import Store
 from brokerkit.transport import Delivery, Flag, Subscription
 from brokerkit.worker.commit import GroupCommit
-from brokerkit.worker.decision import RELEASED, Decision, expired, refused
+from brokerkit.worker.decision import CANCELLED, RELEASED, Decision, expired, refused
 from brokerkit.worker.finished import describe, unstarted
 from brokerkit.worker.quarantine import SUSPECT_DELIVERIES, Quarantine
 from brokerkit.worker.recovery import Recovery
@@ -25,6 +25,10 @@ _log = logging.getLogger("brokerkit.worker")
 
 LONG_RUN = 1.0
 """Seconds; when the mean run is longer nothing is fetched ahead."""
+AHEAD = 0.02
+"""Seconds of work that are fetched ahead, so that a round trip to the broker never leaves the slots idle."""
+MOST_AHEAD = 8
+"""Most messages fetched ahead for each slot; the least is one."""
 
 
 class Intake:
@@ -73,6 +77,7 @@ class Intake:
             if handler is not None
         )
         self._full = False
+        self._allowed = 0
         self.stopped = False
 
     async def run(self) -> None:
@@ -109,11 +114,19 @@ class Intake:
         """How many deliveries to ask for; nothing while the buffer is at least half full."""
         if self._commit.pending >= self._max_unsettled or self.quarantine.waiting >= self._max_unsettled:
             return 0
-        ahead = 0 if self._slots.mean_run > LONG_RUN else self._slots.concurrency
+        ahead = self._allowed = self._ahead()
         waiting = self._scheduler.waiting + self.recovery.waiting
         if waiting * 2 > ahead:
             return 0
         return self._slots.free + ahead - waiting
+
+    def _ahead(self) -> int:
+        """How many to fetch ahead: what runs in ``AHEAD`` seconds, nothing while runs are long."""
+        slots = self._slots
+        if slots.mean_run > LONG_RUN:
+            return 0
+        factor = AHEAD / max(slots.mean_run, AHEAD / MOST_AHEAD)
+        return int(slots.concurrency * max(1.0, factor))
 
     def room_changed(self) -> None:
         """Something ended or was settled: let intake look again if it waits for room."""
@@ -134,6 +147,11 @@ class Intake:
         self._scheduler.add(deliveries)
         # One slot may be enough, if its handlers never wait; if they do, it wakes the others.
         self._slots.wake(1)
+
+    def cancel(self, message_id: str, run: int) -> None:
+        """End a message that waits here for a slot."""
+        for delivery in self._scheduler.remove(message_id, run):
+            self._finish_unstarted(delivery, CANCELLED, self.handler_of(delivery))
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
@@ -156,6 +174,7 @@ class Intake:
         for delivery in suspects:
             self.quarantine.add(delivery)
         self.ready([d for d in deliveries if not (d.deliveries >= SUSPECT_DELIVERIES or d.starts)])
+        self.room_changed()
 
     @property
     def waiting(self) -> int:
@@ -176,6 +195,7 @@ class Intake:
                 self._copies.setdefault(key, []).append(delivery)
             else:
                 return delivery, handler
+        self.room_changed()  # what was dropped here has made room
         return None
 
     def ended(self, context: Context) -> None:
@@ -184,7 +204,7 @@ class Intake:
             for delivery in copies:
                 if not self.recovery.take(delivery, self.handler_of(delivery)):
                     self.ready([delivery])
-        if self._full and self._scheduler.waiting <= self._slots.concurrency // 2:
+        if self._full and self._scheduler.waiting * 2 <= self._allowed:
             self.room_changed()
 
     def handler_of(self, delivery: Delivery) -> Handler | None:
@@ -197,6 +217,7 @@ class Intake:
         if execution is None or not execution.delivery.lost:
             return False
         execution.delivery = delivery
+        execution.context.adopt(delivery)
         _log.info("%s was delivered again while it runs here; it goes on", describe(delivery.message))
         return True
 

@@ -38,7 +38,7 @@ Key = tuple[str, str]
 
 Ready = tuple[Delivery, Handler]
 
-TURN = 256
+TURN = 64
 """Messages one slot runs without waiting before the event loop gets a turn."""
 
 
@@ -52,10 +52,12 @@ class Execution:
         task: The task it runs in.
         deadline: On the clock's monotonic time, or None.
         stop: Why the worker wants it to end, or None.
+        begun: The function runs; a sync one waits for a thread first.
+        cancelled: Its task was cancelled because of ``stop``.
         reported: A RUNNING record has been written.
     """
 
-    __slots__ = ("context", "deadline", "delivery", "handler", "reported", "stop", "task")
+    __slots__ = ("begun", "cancelled", "context", "deadline", "delivery", "handler", "reported", "stop", "task")
 
     def __init__(self, delivery: Delivery, handler: Handler, context: Context, task: asyncio.Task[Any]) -> None:
         self.delivery = delivery
@@ -64,6 +66,8 @@ class Execution:
         self.task = task
         self.deadline: float | None = None
         self.stop: Stop | None = None
+        self.begun = False
+        self.cancelled = False
         self.reported = False
 
 
@@ -116,7 +120,7 @@ class Slots:
     ) -> None:
         self.concurrency = concurrency
         self.free = concurrency
-        self.mean_run = 0.0
+        self.mean_run = 0.02  # unknown yet: neither short nor long
         self.ended = 0
         self.running: dict[Key, Execution] = {}
         self._clock = clock
@@ -212,7 +216,7 @@ class Slots:
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises becomes an outcome
             return self._raised(execution, error)
         finally:
-            if execution.stop is not None and handler.is_async:
+            if execution.cancelled:
                 execution.task.uncancel()
 
     def _suspended(self) -> None:
@@ -222,6 +226,7 @@ class Slots:
 
     def begin(self, execution: Execution) -> None:
         """The attempt's time begins: at once for async handlers, when a thread is free for sync ones."""
+        execution.begun = True
         own = execution.context.message.timeout
         timeout = execution.handler.timeout if own is None else own
         if timeout is not None:
@@ -233,7 +238,8 @@ class Slots:
         if execution.stop is None:
             execution.stop = why
             execution.context.cancel()
-            if execution.handler.is_async:
+            if execution.handler.is_async or not execution.begun:  # a thread cannot be cancelled, the wait for one can
+                execution.cancelled = True
                 execution.task.cancel()
 
     def stop_all(self, why: Stop) -> None:

@@ -103,7 +103,9 @@ async def test_a_body_that_cannot_be_read_is_dead_lettered(url: str, name: str, 
         assert await target.works()
 
 
-@pytest.mark.parametrize("body", [b"\xc1", b"\x81\xa1a\x01", b"\x91" * 5000], ids=["not msgpack", "not a list", "nested"])
+@pytest.mark.parametrize(
+    "body", [b"\xc1", b"\x81\xa1a\x01", b"\x91" * 5000], ids=["not msgpack", "not a list", "nested"]
+)
 async def test_an_event_that_cannot_be_read_is_dead_lettered(url: str, body: bytes) -> None:
     target = Target(url)
     async with target.app, target.app.worker(concurrency=2):
@@ -148,7 +150,9 @@ ABUSES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", ABUSES.values(), ids=ABUSES.keys())
 @pytest.mark.parametrize("body", [GOOD, b"\xc1"], ids=["good", "bad"])
-async def test_properties_that_make_no_sense_do_not_harm_the_worker(url: str, fields: dict[str, Any], body: bytes) -> None:
+async def test_properties_that_make_no_sense_do_not_harm_the_worker(
+    url: str, fields: dict[str, Any], body: bytes
+) -> None:
     target = Target(url)
     async with target.app, target.app.worker(concurrency=2) as worker:
         for number in range(3):  # more than there are slots
@@ -160,7 +164,11 @@ async def test_properties_that_make_no_sense_do_not_harm_the_worker(url: str, fi
     assert (stats.ready, stats.in_flight) == (0, 0)
 
 
-@pytest.mark.parametrize("retry", ["exponential, please", '{"kind": "fixed", "initial": -1}', "[" * 100_000], ids=["text", "negative", "nested"])
+@pytest.mark.parametrize(
+    "retry",
+    ["exponential, please", '{"kind": "fixed", "initial": -1}', "[" * 100_000],
+    ids=["text", "negative", "nested"],
+)
 async def test_a_failing_task_with_a_broken_policy_of_its_own_still_comes_to_an_end(url: str, retry: str) -> None:
     app = App(url, settings=Settings(retry=Retry.none()))
 
@@ -184,8 +192,8 @@ async def test_headers_over_the_limit_are_dead_lettered(url: str) -> None:
     target = Target(url)
     async with target.app, target.app.worker(concurrency=2):
         await target.publish(message(headers={f"h{n}": "x" * 1000 for n in range(20)}))
+        assert await target.works()  # the good ones came after the bad one
+        assert await target.app.status("bad") is TaskStatus.FAILURE
         (letter,) = await dead_letters(target.app, "numbers")
         assert letter.reason is Reason.DECODE_ERROR
         assert "headers" in letter.error
-        assert await target.app.status("bad") is TaskStatus.FAILURE
-        assert await target.works()

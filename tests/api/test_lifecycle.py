@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,13 @@ async def test_an_exception_of_the_body_leaves_unchanged(url: str, raised: BaseE
     @app.task
     async def charge() -> None: ...
 
-    with pytest.raises(type(raised)) as caught:
+    async def body() -> None:
         async with app, app.worker():
             await (await charge.send()).result()
             raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        await body()
     assert caught.value is raised
 
 
@@ -173,13 +177,13 @@ async def test_a_worker_of_a_queue_nobody_consumes_is_refused_with_those_there_a
     async def charge() -> None: ...
 
     async with app:
-        with pytest.raises(ConfigurationError, match="refunds.*this app consumes payments"):
+        with pytest.raises(ConfigurationError, match=r"refunds.*this app consumes payments"):
             async with app.worker(queues=("refunds",)):
                 pass
 
 
 @pytest.mark.parametrize("settings", [{"concurrency": 0}, {"sync_threads": -1}, {"grace": -1}, {"threads": 3}])
-async def test_a_setting_of_the_worker_that_makes_no_sense_is_refused(url: str, settings: dict[str, int]) -> None:
+async def test_a_setting_of_the_worker_that_makes_no_sense_is_refused(url: str, settings: dict[str, Any]) -> None:
     async with App(url) as app:
         with pytest.raises(ConfigurationError, match=next(iter(settings))):
             app.worker(**settings)

@@ -14,10 +14,11 @@ PROGRAMS = Path(__file__).parent / "programs"
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path, url: str) -> Path:
     """A copy of the program that the test is parametrised with, in a directory of its own, on this broker."""
-    source = (PROGRAMS / request.param).read_text()
+    name: str = request.param
+    source = (PROGRAMS / name).read_text()
     text, count = re.subn(r'App\("[^"]+"', lambda _: f'App("{url}"', source)
     assert count == 1
-    copy = tmp_path / request.param
+    copy = tmp_path / name
     copy.write_text(text)
     return copy
 

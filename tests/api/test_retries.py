@@ -45,7 +45,10 @@ async def test_a_task_is_tried_again_until_it_succeeds(url: str, policy: Retry) 
         record = await handle.record()
     assert record is not None
     assert (record.status, record.attempt, record.run) == (TaskStatus.SUCCESS, 3, 1)
-    assert [(attempt.number, attempt.error.message) for attempt in record.attempts] == [(1, "attempt 1"), (2, "attempt 2")]
+    assert [(attempt.number, attempt.error.message) for attempt in record.attempts] == [
+        (1, "attempt 1"),
+        (2, "attempt 2"),
+    ]
 
 
 @pytest.mark.parametrize("policy", EVERY_KIND, ids=lambda policy: policy.kind)

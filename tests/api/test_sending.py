@@ -52,13 +52,13 @@ async def test_a_delayed_task_does_not_start_before_its_time(url: str, by: str) 
         assert ctx.message.due is not None
         return ctx.started - ctx.message.due
 
-    options: dict[str, Any] = {
+    spans: dict[str, dict[str, Any]] = {
         "delay": {"delay": 0.05},
         "timedelta": {"delay": timedelta(milliseconds=50)},
         "at": {"at": datetime.now(UTC) + timedelta(milliseconds=50)},
-    }[by]
+    }
     async with app, app.worker():
-        handle = await late.options(**options).send()
+        handle = await late.options(**spans[by]).send()
         assert await handle.status() is TaskStatus.PENDING
         assert await handle.result() >= 0
 

@@ -11,7 +11,7 @@ from typing import Any
 from brokerkit import Handle
 from brokerkit.app import Event
 from tests.bench.child import told_to_go_on
-from tests.bench.workload import EXCHANGE, QUEUE, Level, Workload, payload
+from tests.bench.workload import EXCHANGE, Level, Workload, payload
 
 PAUSE = (0.02, 0.05)
 """Seconds between two lonely tasks."""
@@ -133,10 +133,3 @@ async def _lonely_calls(workload: Workload, count: int) -> dict[str, Any]:
             dispatches.append(begun - sent)
         await asyncio.sleep(random.uniform(*PAUSE))
     return {"dispatches": dispatches, "trips": trips}
-
-
-async def queue_length(url: str) -> dict[str, Any]:
-    """What is left in the queue."""
-    async with (workload := Workload(url)).app:
-        stats = await workload.app.queue_stats(QUEUE)
-    return {"ready": stats.ready, "in_flight": stats.in_flight}

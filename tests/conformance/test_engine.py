@@ -17,8 +17,8 @@ from brokerkit.transports.memory import MemoryBroker, MemoryTransport
 class VirtualHarness:
     """The memory broker on a virtual clock."""
 
-    short = True
-    step = 60.0
+    short = False
+    step = 2.0
     quiet = 0.0
     patience = 5.0
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brokerkit.codec import Decoder, Limits, check_nesting, encode
@@ -19,7 +20,9 @@ from brokerkit.message import JSON, MSGPACK
 BOTH = pytest.mark.parametrize("content_type", [MSGPACK, JSON])
 BRACKETS = st.text(alphabet='[]{}",:\\/ab\n\u2028é')
 TEXT = st.text() | BRACKETS
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
 VALUES = st.recursive(
     SCALARS | TEXT, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5), max_leaves=30
 )
@@ -40,34 +43,34 @@ ORDERS = st.builds(
 
 
 @BOTH
+@settings(deadline=None)
 @given(value=VALUES)
 def test_plain_values_come_back_as_they_were(content_type: str, value: Any) -> None:
     assert plain.decode(encode(value, content_type), content_type) == value
 
 
 @BOTH
+@settings(deadline=None)
 @given(order=ORDERS)
 def test_typed_values_come_back_as_they_were(content_type: str, order: Order) -> None:
     assert Decoder[Order](Order, Limits()).decode(encode(order, content_type), content_type) == order
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=200), content_type=st.sampled_from([MSGPACK, JSON, "text/plain", "", "a;b"]))
 @example(b"\xc1", MSGPACK)
 @example(b"\xdf\xff\xff\xff\xff", MSGPACK)
 @example(b'"\\ud800"', JSON)
 def test_any_bytes_give_a_value_or_a_decode_error(body: bytes, content_type: str) -> None:
     for decoder in (plain, Decoder[Order](Order, Limits(nesting=3))):
-        try:
+        with suppress(DecodeError):
             decoder.decode(body, content_type)
-        except DecodeError as error:
-            assert str(error)
 
 
 @BOTH
+@settings(deadline=None)
 @given(value=VALUES, cut=st.integers(1, 50))
-def test_a_truncated_body_is_a_decode_error_or_another_value_but_never_a_crash(
-    content_type: str, value: Any, cut: int
-) -> None:
+def test_a_truncated_body_is_a_decode_error(content_type: str, value: Any, cut: int) -> None:
     body = encode([value], content_type)
     with pytest.raises(DecodeError):
         plain.decode(body[: max(0, len(body) - cut)], content_type)
@@ -97,12 +100,14 @@ def scan_agrees(body: bytes, content_type: str, depth: int, limit: int) -> None:
     assert refused is (depth > limit), (body, depth, limit)
 
 
+@settings(deadline=None)
 @given(value=VALUES, limit=st.integers(0, 6))
 def test_the_depth_of_json_is_measured_right(value: Any, limit: int) -> None:
     for body in (encode(value, JSON), json.dumps(value, indent=1).encode()):
         scan_agrees(body, JSON, depth_of(value), limit)
 
 
+@settings(deadline=None)
 @given(value=VALUES, limit=st.integers(0, 6))
 def test_the_depth_of_msgpack_is_measured_right(value: Any, limit: int) -> None:
     scan_agrees(encode(value, MSGPACK), MSGPACK, depth_of(value, empty=0), limit)
@@ -111,19 +116,21 @@ def test_the_depth_of_msgpack_is_measured_right(value: Any, limit: int) -> None:
 SIZES = st.sampled_from([0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536])
 
 
+@settings(deadline=None)
 @given(size=SIZES, kind=st.sampled_from(["text", "bytes", "list", "map", "extension"]), limit=st.integers(1, 3))
 def test_every_width_of_length_is_skipped_right(size: int, kind: str, limit: int) -> None:
     filled: dict[str, Callable[[], Any]] = {
         "text": lambda: "\x91" * size,
         "bytes": lambda: b"\x91" * size,
         "list": lambda: [1] * size,
-        "map": lambda: {number: 1 for number in range(size)},
+        "map": lambda: dict.fromkeys(range(size), 1),
         "extension": lambda: msgspec.msgpack.Ext(5, b"\x91" * size),
     }
     value = [filled[kind](), [[1]]]
     scan_agrees(msgspec.msgpack.encode(value), MSGPACK, depth_of(value, empty=0), limit)
 
 
+@settings(deadline=None)
 @given(body=st.binary(min_size=1, max_size=300), limit=st.integers(0, 5))
 def test_bytes_that_a_decoder_accepts_are_never_deeper_than_the_limit(body: bytes, limit: int) -> None:
     decoder: Decoder[Any] = Decoder(Any, Limits(nesting=limit))
@@ -212,5 +219,5 @@ def test_an_exception_of_a_users_type_says_that_the_body_does_not_fit() -> None:
 
     decoder: Decoder[Even] = Decoder(Even, Limits())
     assert decoder.decode(b"\x81\xa6number\x02").number == 2
-    with pytest.raises(DecodeError, match="does not fit: .*odd"):
+    with pytest.raises(DecodeError, match=r"does not fit: .*odd"):
         decoder.decode(b"\x81\xa6number\x01")

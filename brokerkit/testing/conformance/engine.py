@@ -11,12 +11,29 @@ A layout that a scenario has nothing to say about passes. A new theme is a modul
 ``SCENARIOS``, added here.
 """
 
-from brokerkit.testing.conformance import engine_crashes, engine_outcomes
+from brokerkit.testing.conformance import (
+    engine_commit,
+    engine_crashes,
+    engine_drain,
+    engine_lanes,
+    engine_leases,
+    engine_outcomes,
+    engine_records,
+    engine_replies,
+    engine_running,
+)
 from brokerkit.testing.conformance.engine_rig import EngineScenario, Layout, Rig
 
 ENGINE_SCENARIOS: tuple[EngineScenario, ...] = (
     *engine_crashes.SCENARIOS,
+    *engine_leases.SCENARIOS,
+    *engine_commit.SCENARIOS,
     *engine_outcomes.SCENARIOS,
+    *engine_running.SCENARIOS,
+    *engine_drain.SCENARIOS,
+    *engine_lanes.SCENARIOS,
+    *engine_records.SCENARIOS,
+    *engine_replies.SCENARIOS,
 )
 """Every scenario for the worker."""
 

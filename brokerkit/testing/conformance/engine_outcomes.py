@@ -56,7 +56,8 @@ RAISED: tuple[Callable[[], BaseException], ...] = (
 async def whatever_a_handler_raises_becomes_a_failure(rig: Rig) -> None:
     @rig.task(retry=Retry.none())
     async def fail(which: int) -> None:
-        raise RAISED[which]()
+        error = RAISED[which]()
+        raise error
 
     await _all_fail(rig, fail)
 
@@ -64,7 +65,8 @@ async def whatever_a_handler_raises_becomes_a_failure(rig: Rig) -> None:
 async def whatever_a_sync_handler_raises_becomes_a_failure(rig: Rig) -> None:
     @rig.task(retry=Retry.none())
     def fail(which: int) -> None:
-        raise RAISED[which]()
+        error = RAISED[which]()
+        raise error
 
     await _all_fail(rig, fail)
 

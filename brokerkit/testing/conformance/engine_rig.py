@@ -155,6 +155,12 @@ class Rig:
         await self.eventually(process.over.is_set, "the worker lives")
         assert process.faults.crashed, f"the worker ended otherwise: {process.error!r}"
 
+    async def deafen(self, process: Process) -> None:
+        """It receives nothing any more, and does not know."""
+        process.faults.stall("receive")
+        for subscription in cast(Any, process.app.transport).subscriptions:
+            await subscription.pause()
+
     async def lose(self, process: Process) -> None:
         """It loses what it holds, and lives on."""
         await self.harness.lose(process.inner)
@@ -225,7 +231,7 @@ class Rig:
         """The store of records, behind all faults."""
         if self.store is not None:
             return cast(Store, self.store)
-        return cast(Any, self.client.transport).store
+        return cast(Store, cast(Any, self.client.transport).store)
 
     async def dead(self) -> dict[str, Reason]:
         """Why messages of the queue lie in its dead-letter queue, by id."""
@@ -284,7 +290,7 @@ def only(*, records: bool | None = None, steps: bool | None = None) -> Callable[
             if fits:
                 await scenario(rig)
 
-        checked.__name__ = scenario.__name__  # type: ignore[attr-defined]
+        checked.__name__ = scenario.__name__
         return checked
 
     return decorate

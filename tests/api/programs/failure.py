@@ -15,7 +15,8 @@ async def call(url: str) -> int:
             raise GiveUp("no such host")
         case "down":
             raise ConnectionRefusedError("nobody listens")
-    return 200
+        case _:
+            return 200
 
 
 async def main() -> None:

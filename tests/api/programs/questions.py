@@ -16,7 +16,9 @@ async def main() -> None:
     async with app:
         waits = await charge.options(delay=3600, priority="high").send("o-1")
         stats = await app.queue_stats("payments")
-        print(stats.ready, stats.in_flight, stats.delayed, stats.dead, stats.consumers, [s.delayed for s in stats.lanes])
+        print(
+            stats.ready, stats.in_flight, stats.delayed, stats.dead, stats.consumers, [s.delayed for s in stats.lanes]
+        )
         print(await app.status(waits.id) is TaskStatus.PENDING, await app.status("nobody"), await app.record("nobody"))
         print(await app.cancel(waits.id) is Cancel.CANCELLED, await waits.status())
         try:
