@@ -15,11 +15,11 @@ from brokerkit.ids import IdFactory
 from brokerkit.message import MSGPACK, NORMAL, Message, Outgoing, Scalar
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.topology import Exchange, Retry, priority_number
+from brokerkit.wire import check_name, check_text, checked_scalars
 
 R_co = TypeVar("R_co", covariant=True)
 
 RecordLevel = Literal["outcome", "full", "none"]
-_CONTROL = {*range(32), 127}
 
 
 class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         headers: The sender's own headers: names to strings, numbers or booleans.
         correlation_id: The sender's own.
         metadata: Searchable labels for the record.
-        id: The message's id instead of a new one; at most 200 characters.
+        id: The message's id instead of a new one; at most 255 bytes.
     """
 
     delay: float | timedelta | None = None
@@ -52,14 +52,14 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.delay is not None and self.at is not None:
             raise ValueError("give delay= or at=, not both")
+        if self.id is not None and (not isinstance(self.id, str) or not 0 < len(self.id.encode("utf-8", "replace")) <= 255):
+            raise ValueError(f"id={self.id!r:.50}: give a text of 1 to 255 bytes")
         for name, moment in (("at", self.at), ("expires", self.expires)):
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment!r} has no time zone; use datetime.now(timezone.utc) + ...")
         for name, span in (("delay", self.delay), ("expires", self.expires), ("timeout", self.timeout)):
             if not isinstance(span, datetime) and span is not None and not 0 <= seconds(span) < float("inf"):
                 raise ValueError(f"{name}={span!r}: give seconds >= 0 or a timedelta")
-        if self.id is not None and not 0 < len(self.id) <= 200:
-            raise ValueError("id= takes 1 to 200 characters")
 
 
 NO_OPTIONS = SendOptions()
@@ -90,6 +90,9 @@ class TaskProfile(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordLevel = "outcome"
     reply: bool = True
     metadata: dict[str, Scalar] = {}
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
 
 class Call(Generic[R_co]):
@@ -161,7 +164,7 @@ class Composer:
         """The message of a call, addressed straight to the task's queue, with its PENDING record.
 
         Raises:
-            EncodeError: A header is not a header, or the headers are too large.
+            EncodeError: An id, header or label cannot travel, or they are too large.
         """
         profile, options = call.profile, call.options
         now = self._clock.now()
@@ -204,6 +207,7 @@ class Composer:
             raise EncodeError(f"event of {len(body)} bytes is over the limit of {self._limits.body}")
         check_nesting(body, self.content_type, self._limits)
         target = exchange if isinstance(exchange, str) else exchange.name
+        check_text("routing_key", routing_key)
         message = Message(
             id=origin.id if origin else self._ids(now),
             name=event_name(type(payload)),
@@ -222,32 +226,21 @@ class Composer:
     def _with_options(self, message: Message, options: SendOptions, now: float) -> Message:
         changes = _times(options, now)
         if options.id is not None:
+            check_text("id", options.id)
             changes["id"] = options.id
         if options.priority is not None:
             changes["priority"] = priority_number(options.priority)
         if options.retry is not None:
             changes["retry"] = msgspec.json.encode(options.retry).decode()
         if options.headers:
-            changes["headers"] = self._checked(options.headers)
+            changes["headers"] = checked_scalars("header", options.headers, self._limits.headers)
         if options.metadata:
-            changes["metadata"] = {**message.metadata, **options.metadata}
+            labels = {**message.metadata, **options.metadata}
+            changes["metadata"] = checked_scalars("label", labels, self._limits.headers)
         if options.correlation_id is not None:
+            check_text("correlation_id", options.correlation_id)
             changes["correlation_id"] = options.correlation_id
         return msgspec.structs.replace(message, **changes) if changes else message
-
-    def _checked(self, headers: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        size = 0
-        for name, value in headers.items():
-            if not all(isinstance(part, kind) for part, kind in ((name, str), (value, str | int | float | bool))):
-                raise EncodeError(f"header {name!r}: names are strings, values are strings, numbers or booleans")
-            if name.startswith("bk-"):
-                raise EncodeError(f"header {name!r}: names that begin with 'bk-' are brokerkit's own")
-            if any(ord(char) in _CONTROL for char in name + (value if isinstance(value, str) else "")):
-                raise EncodeError(f"header {name!r} contains a control character")
-            size += len(name) + (len(value.encode()) if isinstance(value, str) else 8)
-        if size > self._limits.headers:
-            raise EncodeError(f"headers of {size} bytes are over the limit of {self._limits.headers}")
-        return dict(headers)
 
 
 def _times(options: SendOptions, now: float) -> dict[str, Any]:

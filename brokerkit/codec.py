@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from brokerkit.errors import DecodeError, EncodeError
 from brokerkit.message import JSON, MSGPACK
@@ -40,6 +41,22 @@ def _decode_hook(wanted: type[Any], value: Any) -> Any:
     if validate is not None:
         return validate(value)
     raise NotImplementedError(f"{wanted!r} cannot be read from the wire")
+
+
+def _refuse_opaque(wanted: Any) -> None:
+    """Raise ``TypeError`` for a type that contains a class nothing on the wire can become."""
+    seen: set[int] = set()
+    waiting: list[Any] = [msgspec.inspect.type_info(wanted)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple | list):
+            waiting.extend(part)
+        elif isinstance(part, msgspec.Struct) and id(part) not in seen:
+            seen.add(id(part))
+            if isinstance(part, msgspec.inspect.CustomType) and not hasattr(part.cls, "model_validate"):
+                name = f"{part.cls.__module__}.{part.cls.__qualname__}"
+                raise TypeError(f"{name} cannot be read from the wire; use a msgspec struct, a dataclass or a plain type")
+            waiting.extend(getattr(part, field) for field in part.__struct_fields__)
 
 
 _encoders: dict[str, Callable[[Any], bytes]] = {
@@ -77,6 +94,8 @@ class Decoder(Generic[T]):
 
     def __init__(self, wanted: Any, limits: Limits) -> None:
         self._limits = limits
+        wanted = Any if wanted is object else wanted
+        _refuse_opaque(wanted)
         self._by_type: dict[str, tuple[Callable[[bytes], T], Callable[[bytes, int], bool]]] = {
             MSGPACK: (msgspec.msgpack.Decoder(wanted, dec_hook=_decode_hook).decode, _msgpack_too_deep),
             JSON: (msgspec.json.Decoder(wanted, dec_hook=_decode_hook).decode, _json_too_deep),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from brokerkit.calls import NO_OPTIONS, Call, Composer, Origin, SendOptions
 from brokerkit.ids import follow_up_id
 from brokerkit.message import Message, Outgoing, Scalar
+from brokerkit.options import SendKeywords
 from brokerkit.topology import Exchange
 from brokerkit.transport import Delivery
+from brokerkit.wire import bounded, encodable
+
+LONGEST_NOTE = 1_000
+"""Characters of a progress note."""
 
 
 class Services(Protocol):
@@ -118,7 +123,7 @@ class Context:
 
         Args:
             fraction: 0..1, or None when unknown.
-            note: A few words.
+            note: A few words, at most 1 000 characters.
 
         Raises:
             ValueError: The fraction is outside 0..1.
@@ -129,7 +134,7 @@ class Context:
         """The same for sync handlers; safe from any thread."""
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"progress takes a fraction from 0 to 1, not {fraction!r}")
-        self._services.report(self, fraction, note)
+        self._services.report(self, fraction, bounded(encodable(note), LONGEST_NOTE))
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:
         """Run a sync function in the worker's thread pool; how sync handlers are run."""
@@ -148,22 +153,23 @@ class Context:
         return self._leave(lambda origin: self._services.composer.call(call, origin=origin), call.options.id)
 
     async def publish(
-        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", options: SendOptions = NO_OPTIONS
+        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]
     ) -> str:
         """Leave an event as a follow-up: published when this attempt commits, or not at all.
 
         Returns:
             The id it will have.
         """
-        return self.publish_nowait(payload, exchange=exchange, routing_key=routing_key, options=options)
+        return self.publish_nowait(payload, exchange=exchange, routing_key=routing_key, **options)
 
     def publish_nowait(
-        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", options: SendOptions = NO_OPTIONS
+        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]
     ) -> str:
         """The same for sync handlers."""
+        checked = SendOptions(**options) if options else NO_OPTIONS
         return self._leave(
-            lambda origin: self._services.composer.event(payload, exchange, routing_key, options, origin=origin),
-            options.id,
+            lambda origin: self._services.composer.event(payload, exchange, routing_key, checked, origin=origin),
+            checked.id,
         )
 
     def _leave(self, compose: Callable[[Origin], Outgoing], given_id: str | None) -> str:

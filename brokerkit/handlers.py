@@ -32,6 +32,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
         record: What is kept in the store.
         content_type: How its result is encoded.
         is_task: False for a subscriber: no record, no reply.
+        max_headers: Most bytes of headers.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordLevel
     content_type: str = MSGPACK
     is_task: bool = True
+    max_headers: int = 16 << 10
 
     def policy_for(self, message: Message) -> Retry:
         """The retry policy of this message: its own, else the handler's."""

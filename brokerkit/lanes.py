@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -29,24 +29,42 @@ class SourcePlan(msgspec.Struct, frozen=True):
 
 
 class _LaneBuffer:
-    __slots__ = ("credit", "deliveries", "lane", "seen", "weight")
+    __slots__ = ("deliveries", "lane", "seen", "weight")
 
     def __init__(self, lane: Lane, weight: int) -> None:
         self.lane = lane
         self.weight = weight
-        self.credit = 0
         self.seen = True  # it gave something when it was last asked
         self.deliveries: deque[Delivery] = deque()
 
 
 class _SourceBuffer:
-    __slots__ = ("credit", "lanes", "plan", "waiting")
+    __slots__ = ("credit", "lanes", "plan", "served", "turns", "waiting")
 
     def __init__(self, plan: SourcePlan) -> None:
         self.plan = plan
         self.credit = 0
         self.waiting = 0
+        self.served: dict[Lane, int] = {}  # credits of the lanes' turns to be served, and to be asked
+        self.turns: dict[Lane, int] = {}
         self.lanes = [_LaneBuffer(Lane(plan.key, level), weight) for level, weight in enumerate(plan.weights)]
+
+    @property
+    def lively(self) -> bool:
+        """True when a lane gave something when last asked."""
+        return any(lane.seen for lane in self.lanes)
+
+    def shares(self, room: int) -> dict[Lane, int]:
+        """How many to ask for in each lane of this source."""
+        if self.plan.strict:
+            return {lane.lane: room for lane in self.lanes}
+        lively = [lane for lane in reversed(self.lanes) if lane.seen] or self.lanes[::-1]
+        rounds, rest = divmod(room, sum(lane.weight for lane in lively))
+        asked = {lane.lane: 0 if lane.seen else 1 for lane in self.lanes}
+        asked.update((lane.lane, rounds * lane.weight) for lane in lively)
+        for _ in range(rest):  # by turns, so that small rooms add up to the weights over time
+            asked[_by_weight(lively, self.turns).lane] += 1
+        return {lane: count for lane, count in asked.items() if count}
 
     def pop(self, now: Callable[[], float]) -> Delivery:
         self.waiting -= 1
@@ -56,7 +74,7 @@ class _SourceBuffer:
         ready = [lane for lane in reversed(lanes) if lane.deliveries]
         if len(ready) == 1 or self.plan.strict:
             return ready[0].deliveries.popleft()
-        return (self._aged(ready, now()) or _by_weight(ready)).deliveries.popleft()
+        return (self._aged(ready, now()) or _by_weight(ready, self.served)).deliveries.popleft()
 
     def _aged(self, ready: list[_LaneBuffer], now: float) -> _LaneBuffer | None:
         """The lane whose first message has waited longest, if that is beyond ``max_wait``."""
@@ -71,16 +89,16 @@ def _available(delivery: Delivery) -> float:
     return message.created if message.due is None else message.due
 
 
-def _by_weight(ready: Sequence[_LaneBuffer]) -> _LaneBuffer:
+def _by_weight(ready: Sequence[_LaneBuffer], credits: dict[Lane, int]) -> _LaneBuffer:
     """Smooth weighted round robin: turns in proportion to weight, spread evenly (the algorithm of nginx)."""
     best = ready[0]
     total = 0
     for lane in ready:
-        lane.credit += lane.weight
+        credits[lane.lane] = credits.get(lane.lane, 0) + lane.weight
         total += lane.weight
-        if lane.credit > best.credit:
+        if credits[lane.lane] > credits[best.lane]:
             best = lane
-    best.credit -= total
+    credits[best.lane] -= total
     return best
 
 
@@ -146,30 +164,38 @@ class LaneScheduler:
         self.waiting = 0
         return taken
 
-    def limits(self, room: int) -> dict[Lane, int]:
-        """How many to ask for in each lane when there is room for ``room`` more.
+    def limits(self, room: int, free: int) -> tuple[dict[Lane, int], dict[str, int]]:
+        """How many to ask for in each lane, and at most of each strict source altogether.
 
         Lanes that gave something when last asked share the room by weight; the others are asked for one, so that
-        they are noticed. At most ``room`` plus one per silent lane.
-        """
-        lanes = [(source, lane) for source in self._order for lane in source.lanes]
-        if len(lanes) == 1:
-            return {lanes[0][1].lane: room}
-        lively = [(source, lane) for source, lane in lanes if lane.seen] or lanes
-        total = sum(source.plan.weight * lane.weight for source, lane in lively)
-        asked = {lane.lane: 1 for _, lane in lanes}
-        left = room
-        for source, lane in reversed(lively):  # the most urgent lane of a source rounds up first
-            share = min(left, -(-room * source.plan.weight * lane.weight // total))
-            asked[lane.lane] = max(1, share) if left > 0 else 1
-            left -= share
-        return asked
+        they are noticed: at most ``room`` plus one per silent lane. Of a strict source nothing is fetched ahead, lest
+        something less urgent be at hand while something more urgent waits at the broker.
 
-    def observe(self, deliveries: Sequence[Delivery]) -> None:
-        """Learn from an answer which lanes have something."""
+        Args:
+            room: How many more there is room for.
+            free: How many could start at once.
+        """
+        if len(self._order) == 1 and len(self._order[0].lanes) == 1:
+            return {self._order[0].lanes[0].lane: room}, {}
+        asked: dict[Lane, int] = {}
+        most: dict[str, int] = {}
+        lively = [source for source in self._order if source.lively] or self._order
+        total = sum(source.plan.weight for source in lively)
+        for source in self._order:
+            share = -(-room * source.plan.weight // total) if source in lively else 1
+            if source.plan.strict:
+                share = min(share, free - self.waiting)
+                most[source.plan.key] = share
+            if share > 0:
+                asked.update(source.shares(share))
+        return asked, most
+
+    def observe(self, asked: Mapping[Lane, int], deliveries: Sequence[Delivery]) -> None:
+        """Learn from an answer which of the lanes that were asked have something."""
         if len(self._order) == 1 and len(self._order[0].lanes) == 1:
             return
         given = {delivery.lane for delivery in deliveries}
         for source in self._order:
             for lane in source.lanes:
-                lane.seen = lane.lane in given
+                if lane.lane in asked:
+                    lane.seen = lane.lane in given

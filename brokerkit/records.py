@@ -159,8 +159,13 @@ def merged(stored: TaskRecord, new: TaskRecord) -> TaskRecord:
         earlier = tuple(attempt for attempt in stored.attempts if attempt.number not in numbers)
         attempts = (earlier + attempts)[-MAX_ATTEMPTS_KEPT:]
     same_run = stored.run == new.run
+    # A RUNNING report that comes late must not make the finished run forget what it has to send.
+    leaving = new.status is TaskStatus.RUNNING and bool(stored.followups) and stored.fence == new.fence
+    keeps = leaving and not new.followups
     return msgspec.structs.replace(
         new,
+        followups=stored.followups if keeps else new.followups,
+        result=stored.result if keeps else new.result,
         metadata={**stored.metadata, **new.metadata},
         attempts=attempts,
         created=stored.created or new.created,

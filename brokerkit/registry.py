@@ -125,6 +125,7 @@ def _task_handler(task: AnyTask, place: Queue | Group, defaults: Defaults) -> Ha
         max_deliveries=place.max_deliveries,
         record=record,
         content_type=defaults.content_type,
+        max_headers=defaults.limits.headers,
     )
 
 
@@ -140,6 +141,7 @@ def _event_handler(subscriber: Subscriber, place: Queue | Group, defaults: Defau
         max_deliveries=place.max_deliveries,
         record="none",
         is_task=False,
+        max_headers=defaults.limits.headers,
     )
 
 

@@ -53,7 +53,8 @@ class Signature:
         self.names = tuple(parameter.name for parameter in self._parameters)
         self._positional = tuple(p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
         self._required = frozenset(p.name for p in self._parameters if p.default is p.empty)
-        self.annotations = {p.name: hints.get(p.name, Any) for p in self._parameters}
+        found = {p.name: hints.get(p.name, Any) for p in self._parameters}
+        self.annotations = {name: Any if hint is object else hint for name, hint in found.items()}
         self.returns = unwrap_return(hints.get("return", signature.return_annotation))
 
     def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
@@ -71,7 +72,10 @@ class Signature:
                 f"{self.where}: parameter {parameter} cannot travel by name; "
                 f"use parameters that can be passed by keyword"
             )
-        if hints.get(parameter.name) is context_type:
+        hint = hints.get(parameter.name)
+        if context_type in typing.get_args(hint):
+            raise ConfigurationError(f"{self.where}: annotate {parameter.name!r} {context_type.__name__}, nothing more")
+        if hint is context_type:
             raise ConfigurationError(f"{self.where}: the context {parameter.name!r} must be the first parameter")
 
     def arguments_type(self) -> Any:

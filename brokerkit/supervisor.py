@@ -10,6 +10,9 @@ from typing import Any, Self
 
 _log = logging.getLogger("brokerkit")
 
+LAST_WORDS = 5.0
+"""Seconds that background tasks get to end once they are cancelled; a handler may refuse to."""
+
 
 class Supervisor:
     """Runs background tasks in one task group inside one task of its own, as an async context manager.
@@ -25,11 +28,13 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._failed = False
+        self._died = ""
         self._children: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         ready = asyncio.Event()
         self._stop.clear()
+        self._died = ""
         self._body = asyncio.current_task()
         self._task = asyncio.create_task(self._run(ready), name=self._name)
         self._task.add_done_callback(self._ended)
@@ -41,19 +46,15 @@ class Supervisor:
         if self._group is None:
             work.close()
             raise RuntimeError(f"{self._name} is not running")
-        task = self._group.create_task(self._watched(work, name), name=f"{self._name}: {name}")
+        task = self._group.create_task(work, name=f"{self._name}: {name}")
         self._children.add(task)
-        task.add_done_callback(self._children.discard)
+        task.add_done_callback(self._child_ended)
 
-    async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """A task group takes a cancelled task for one that was meant to end; one that nobody cancelled has died."""
-        try:
-            await work
-        except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is not None and not current.cancelling():
-                raise RuntimeError(f"{self._name}: {name} was cancelled by what it awaits") from error
-            raise
+    def _child_ended(self, task: asyncio.Task[None]) -> None:
+        self._children.discard(task)
+        if task.cancelled() and not task.cancelling():  # by what it awaits; a task group would take that for its end
+            self._died = task.get_name()
+            self._stop.set()
 
     @property
     def failed(self) -> bool:
@@ -68,15 +69,18 @@ class Supervisor:
         self._stop.set()
         cancelled = await _finish(task)
         self._group = None
-        failure = _leaf(task.exception()) if not task.cancelled() else None
+        if not task.done():
+            names = ", ".join(child.get_name() for child in self._children)
+            _log.error("%s: these background tasks do not end: %s", self._name, names)
+        failure = _leaf(task.exception()) if task.done() and not task.cancelled() else None
+        if cancelled is not None:
+            raise cancelled
         if failure is None:
             return
-        if kind is None:
+        current = asyncio.current_task()
+        ours_alone = self._failed and current is not None and current.uncancel() == 0
+        if kind is None or (ours_alone and kind is asyncio.CancelledError):
             raise failure
-        if self._failed and kind is asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.uncancel() == 0:  # the cancellation was ours alone
-                raise failure
         _log.error("%s: a background task died", self._name, exc_info=failure)
 
     async def _run(self, ready: asyncio.Event) -> None:
@@ -86,6 +90,8 @@ class Supervisor:
             ready.set()
             await guard
             self._group = None
+            if self._died:
+                raise RuntimeError(f"{self._died} was cancelled by what it awaits")
             for task in tuple(self._children):
                 task.cancel()
 
@@ -93,6 +99,19 @@ class Supervisor:
         if self._body is not None and not task.cancelled() and task.exception() is not None:
             self._failed = True
             self._body.cancel()
+
+
+async def _finish(task: asyncio.Task[None]) -> asyncio.CancelledError | None:
+    """Wait a while for its end, also when the wait is cancelled; returns that cancellation."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LAST_WORDS
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done() and (left := deadline - loop.time()) > 0:
+        try:
+            await asyncio.wait([task], timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 def _leaf(error: BaseException | None) -> BaseException | None:

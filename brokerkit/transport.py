@@ -221,8 +221,11 @@ class Subscription(Protocol):
     connection breaks, the transport reconnects by itself; deliveries it no longer holds become ``lost``.
     """
 
-    async def receive(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    async def receive(self, limit: Mapping[Lane, int], most: Mapping[str, int] | None = None) -> list[Delivery]:
         """Wait for at least one delivery and return what is there, never more than asked for in any lane.
+
+        ``most`` bounds what is taken of a source altogether, by its key: what a lane could give is then left behind
+        for as long as more urgent lanes of that source fill the bound. A source that is not in it has no such bound.
 
         A lane that is missing or 0 is not read. Lanes of one source come most urgent first, each lane in the order of
         publishing (a redelivered message comes before younger ones where the broker can). Cancelling it loses

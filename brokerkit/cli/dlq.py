@@ -13,7 +13,7 @@ from brokerkit.cli.errors import ExitCode, Refusal
 from brokerkit.cli.letters import described, entry, shown
 from brokerkit.cli.opening import opened, run, unknown_queue
 from brokerkit.cli.options import F, Group, Target, json_option, with_target
-from brokerkit.cli.output import count, show_json
+from brokerkit.cli.output import count, show_json, show_lines
 
 _ALL = 1_000_000
 """More entries than anybody lists: what ``show`` and ``--limit`` search through."""
@@ -48,8 +48,7 @@ def list_(target: Target, queue: str, limit: int, as_json: bool) -> None:
     if not found:
         click.echo(f"{queue} has no dead letters.")
         return
-    for line in described(found):
-        click.echo(line)
+    show_lines(described(found))
     if total is not None and total > len(found):
         click.echo(f"... the oldest {len(found):,} of {total:,}; --limit shows more")
 
@@ -65,8 +64,7 @@ def show(target: Target, queue: str, id: str, as_json: bool) -> None:  # noqa: A
     if as_json:
         show_json(entry(dead, payload=True))
     else:
-        for line in shown(dead):
-            click.echo(line)
+        show_lines(shown(dead))
 
 
 @dlq.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def described(found: Sequence[DeadMessage]) -> list[str]:
         for dead in found
     ]
     used = len(table(heads[:-1], [row[:-1] for row in rows])[1])
-    width = max(20, shutil.get_terminal_size((120, 25)).columns - used - 2)
+    width = max(20, shutil.get_terminal_size().columns - used - 2) if sys.stdout.isatty() else 500
     return table(heads, [(*row[:-1], cut(dead.error, width)) for row, dead in zip(rows, found, strict=True)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,12 @@ def show_json(value: Any) -> None:
     """Print a value as JSON, indented."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
     click.echo(text.decode())
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        click.echo(line)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from brokerkit import App, QueueStats, TopologyError
 from brokerkit.cli.opening import opened, queue_names, run, unknown_queue
 from brokerkit.cli.options import Group, Target, json_option, with_target
-from brokerkit.cli.output import Cell, show_json, table
+from brokerkit.cli.output import Cell, show_json, show_lines, table
 
 _HEADS = ("queue", "ready", "in flight", "delayed", "dead", "consumers")
 
@@ -31,8 +31,7 @@ def stats(target: Target, names: Sequence[str], as_json: bool) -> None:
     elif not found:
         click.echo("The app declares no queues.")
     else:
-        for line in _lines(found):
-            click.echo(line)
+        show_lines(_lines(found))
 
 
 async def _stats(target: Target, names: Sequence[str]) -> list[QueueStats]:

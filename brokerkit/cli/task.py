@@ -9,7 +9,7 @@ from brokerkit import Cancel, MissingCapability, TaskRecord, TaskStatus
 from brokerkit.cli.errors import Refusal
 from brokerkit.cli.opening import opened, run
 from brokerkit.cli.options import Group, Target, json_option, with_target
-from brokerkit.cli.output import fields, plain, show_json, time_of
+from brokerkit.cli.output import fields, plain, show_json, show_lines, time_of
 
 _COLOURS = {TaskStatus.SUCCESS: "green", TaskStatus.FAILURE: "red", TaskStatus.RETRY: "yellow"}
 _ANSWERS = {
@@ -36,8 +36,7 @@ def status(target: Target, id: str, as_json: bool) -> None:  # noqa: A002 - the 
         show_json(shown | {"result_size": None if record.result is None else len(record.result)})
         return
     click.echo(click.style(record.status.value, fg=_COLOURS.get(record.status), bold=True))
-    for line in _lines(record):
-        click.echo(line)
+    show_lines(_lines(record))
 
 
 @task.command()
@@ -46,11 +45,12 @@ def status(target: Target, id: str, as_json: bool) -> None:  # noqa: A002 - the 
 @json_option
 def cancel(target: Target, id: str, as_json: bool) -> None:  # noqa: A002 - the command's word
     """Cancel the task ID: remove it if it waits, else ask the worker that runs it to stop."""
-    answer = run(_cancel(target, id))
+    answer, stands = run(_cancel(target, id))
     if as_json:
         show_json({"id": id, "answer": answer.value})
     if answer is Cancel.TOO_LATE:
-        raise Refusal(f"it is too late to cancel {id!r}: it has finished, or it was never sent")
+        known = f"it is {stands} already" if stands is not None else "it has finished, or it was never sent"
+        raise Refusal(f"too late to cancel {id!r}: {known}")
     if not as_json:
         click.echo(_ANSWERS[answer])
 
@@ -63,17 +63,19 @@ async def _record(target: Target, task_id: str) -> TaskRecord:
     return record
 
 
-async def _cancel(target: Target, task_id: str) -> Cancel:
+async def _cancel(target: Target, task_id: str) -> tuple[Cancel, TaskStatus | None]:
+    """The answer and, when it is too late, where the task stands."""
     async with opened(target) as app:
         answer = await app.cancel(task_id)
-        if answer is Cancel.TOO_LATE:
-            try:
-                record = await app.record(task_id)
-            except MissingCapability:
-                return answer
-            if record is None:
-                raise _unknown(task_id)
-        return answer
+        if answer is not Cancel.TOO_LATE:
+            return answer, None
+        try:
+            status = await app.status(task_id)
+        except MissingCapability:
+            return answer, None
+    if status is None:
+        raise _unknown(task_id)
+    return answer, status
 
 
 def _unknown(task_id: str) -> Refusal:

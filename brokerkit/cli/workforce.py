@@ -204,7 +204,7 @@ class Workforce:
         if not self._settled.is_set() and code in _SAID_WHY:
             self._give_up(ExitCode(code))
             return True
-        if self._early >= self._restarts.deaths * self._size:
+        if self._early >= self._restarts.deaths * (self._size if self._settled.is_set() else 1):
             self._tell("storm", child, code)
             self._give_up(ExitCode.CRASH_STORM)
             return True

@@ -51,9 +51,9 @@ class FaultySubscription:
         self._inner = inner
         self._faults = faults
 
-    async def receive(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    async def receive(self, limit: Mapping[Lane, int], most: Mapping[str, int] | None = None) -> list[Delivery]:
         await self._faults.strike("receive", (), after=False)
-        deliveries = await self._inner.receive(limit)
+        deliveries = await self._inner.receive(limit, most)
         ids = [delivery.message.id for delivery in deliveries]
         self._faults.journal.append(("receive", tuple(ids)))
         await self._faults.strike("receive", ids, after=True)

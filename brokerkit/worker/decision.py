@@ -15,6 +15,7 @@ from brokerkit.outcome import ACK, RELEASE, DeadLetter, Outcome, Reason, Redeliv
 from brokerkit.records import ErrorInfo, TaskStatus
 from brokerkit.retry import delay_before, retries
 from brokerkit.topology import Retry
+from brokerkit.wire import bounded, encodable
 
 MAX_ERROR_TEXT = 2_000
 MAX_TRACEBACK_TEXT = 8_000
@@ -158,13 +159,3 @@ def _traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(error, limit=-20))
     except BaseException as broken:  # noqa: BLE001 - as above
         return f"<its traceback cannot be made: {type(broken).__name__}>"
-
-
-def bounded(text: str, limit: int) -> str:
-    """The text, cut with a mark."""
-    return text if len(text) <= limit else text[: limit - 4] + " ..."
-
-
-def encodable(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 cannot carry."""
-    return text.encode("utf-8", "replace").decode()

@@ -84,13 +84,14 @@ class Intake:
         """Receive until stopped or cancelled."""
         while not self.stopped:
             room = self._room()
-            if room <= 0:
+            limits, most = self._scheduler.limits(room, self._slots.free) if room > 0 else ({}, {})
+            if not limits:
                 self._full = True
                 self._room_changed.clear()
                 await self._room_changed.wait()
                 continue
-            deliveries = await self._subscription.receive(self._scheduler.limits(room))
-            self._scheduler.observe(deliveries)
+            deliveries = await self._subscription.receive(limits, most)
+            self._scheduler.observe(limits, deliveries)
             self.admit(deliveries)
 
     async def relieve(self) -> None:

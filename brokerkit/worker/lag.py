@@ -37,7 +37,10 @@ class LagMonitor:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the running loop while the context is open."""
+        """Watch the running loop while the context is open; a threshold of 0 means not at all."""
+        if not self._threshold:
+            yield
+            return
         self._thread_id = threading.get_ident()
         self._stop.clear()
         self._tick()

@@ -15,7 +15,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         queues: Only these queues and groups (``log@group``); () for all.
         max_unsettled: Finished messages that may wait for a slow store or broker before intake stops. Default
             10 000.
-        loop_lag: Seconds the event loop may be blocked before a warning names the handler. Default 2.
+        loop_lag: Seconds the event loop may be blocked before a warning names the handler; 0 for never. Default 2.
         publish_deadline: Seconds for one publish of follow-ups or replies. Default 10.
 
     Raises:

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 from brokerkit.clock import Clock
 from brokerkit.codec import encode
 from brokerkit.context import Context, Services
+from brokerkit.errors import DecodeError
 from brokerkit.handlers import Handler
 from brokerkit.supervisor import Supervisor
 from brokerkit.transport import Delivery
+from brokerkit.wire import headers_size
 from brokerkit.worker.deadlines import Deadlines
 from brokerkit.worker.decision import (
     CANCELLED,
@@ -207,6 +209,8 @@ class Slots:
         if handler.is_async:
             self.begin(execution)
         try:
+            if message.headers and headers_size(message.headers) > handler.max_headers:
+                raise DecodeError(f"headers are over the limit of {handler.max_headers} bytes")
             context.args = handler.decode(message.body, message.content_type)
             run = self._context.copy().run
             value = await stepped(run(handler.receive, context), run, self._suspended)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from tests.architecture.sources import PACKAGE, Module
 
 LAYERS = {
-    "data": "message outcome errors clock codec signature ids records topology",
+    "data": "message outcome errors clock codec wire signature ids records topology",
     "contracts": "transport store",
-    "policy": "retry lanes calls context handlers middleware replies",
+    "policy": "retry lanes calls options context handlers middleware replies",
     "engine": "publisher worker schedule workflow supervisor",
     "adapters": "transports stores",
-    "shell": "app session tasks options handle results connect registry settings dashboard telemetry",
+    "shell": "app session tasks handle results connect registry settings dashboard telemetry",
     "root": "brokerkit",  # brokerkit/__init__.py, the public names
     "programs": "__main__ cli demo testing",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brokerkit import TaskStatus
+from brokerkit import App, TaskStatus
 from brokerkit.records import TaskRecord
 from brokerkit.settings import BROKERS_OWN
 from tests.chaos import app as chaos
@@ -35,7 +35,7 @@ async def test_20_sigkills_during_5000_messages_lose_nothing_and_repeat_only_wha
 ) -> None:
     workers = Workers(sqlite_url, log)
     chance = random.Random(20)
-    async with chaos.App(sqlite_url, name="chaos", store=BROKERS_OWN) as app:
+    async with App(sqlite_url, name="chaos", store=BROKERS_OWN) as app:
         app.declare(chaos.work)
         await app.transport.apply(app.topology())
         for _ in range(WORKERS):
@@ -58,7 +58,7 @@ async def test_20_sigkills_during_5000_messages_lose_nothing_and_repeat_only_wha
     assert (stats.ready, stats.in_flight, stats.delayed, stats.dead) == (0, 0, 0, 0)
 
 
-async def _finished(app: chaos.App, task_id: str) -> TaskRecord:
+async def _finished(app: App, task_id: str) -> TaskRecord:
     async with asyncio.timeout(120):
         while True:
             record = await app.record(task_id)

@@ -120,7 +120,7 @@ def test_an_event_that_the_receiver_would_refuse_is_refused(payload: object, wor
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda name: not name.startswith("bk-")),
         st.text(st.characters(exclude_categories=["Cs", "Cc"]))
-        | st.integers()
+        | st.integers(-(2**63), 2**63 - 1)
         | st.booleans()
         | st.floats(allow_nan=False),
         max_size=5,

@@ -8,6 +8,7 @@ from typing import Any
 
 from brokerkit.context import Context
 from brokerkit.errors import ConnectionLost, StoreError, TaskFailed
+from brokerkit.message import Message, Scalar
 from brokerkit.outcome import Reason
 from brokerkit.records import TaskStatus
 from brokerkit.store import Put
@@ -153,12 +154,11 @@ async def a_refused_follow_up_is_retried_and_then_dead_lettered(rig: Rig) -> Non
 
 @only(steps=True, records=True)
 async def a_follow_up_whose_record_no_store_takes_stops_nobody_else(rig: Rig) -> None:
-    gate = asyncio.Event()
-    arrived: list[int] = []
+    gate, arrived, heavy = asyncio.Event(), list[int](), rig.harness.name("heavy")
 
     @rig.task(retry=Retry.none(), record="none")
     async def work(ctx: Context, n: int) -> int:
-        await ctx.send(note.options(metadata={"label": "x" * (TOO_LONG if n == 0 else 1)}).message(n))
+        await ctx.send((note.options(id=heavy) if n == 0 else note).message(n))
         await gate.wait()
         return n
 
@@ -167,7 +167,9 @@ async def a_follow_up_whose_record_no_store_takes_stops_nobody_else(rig: Rig) ->
         arrived.append(n)
 
     async with rig.opened():
-        await rig.start()
+        faults = Faults(rig.clock)
+        faults.answer("put", verdict=Put.TOO_LARGE, ids={heavy}, times=None)
+        await rig.start(faults)
         handles = await rig.send_all([work.message(n) for n in range(5)])
         gate.set()  # all end together, in one batch
         assert [await rig.result(handle) for handle in handles[1:]] == [1, 2, 3, 4]
@@ -202,10 +204,11 @@ async def a_report_no_store_takes_does_not_stop_its_message(rig: Rig) -> None:
 
     async with rig.opened():
         await rig.start()
-        handle = await rig.client.send(fail.options(metadata={"label": "x" * ((1 << 20) - 700)}).message())
-        assert isinstance(await rig.outcome(handle), TaskFailed)
+        labels: dict[str, Scalar] = {"label": "x" * ((1 << 20) - 700)}
+        message = Message(id=rig.harness.name("m"), name="fail", body=b"\x80", metadata=labels)
+        await rig.publish(message)
         await rig.drained()
-        assert handle.id in await rig.dead()
+        assert set(await rig.dead()) == {message.id}
 
 
 async def a_result_too_large_to_keep_or_send_is_a_failure(rig: Rig) -> None:

@@ -41,12 +41,12 @@ class MemorySubscription:
 
     # Receiving
 
-    async def receive(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    async def receive(self, limit: Mapping[Lane, int], most: Mapping[str, int] | None = None) -> list[Delivery]:
         if self._turn > TURN:
             self._turn = 0
             await asyncio.sleep(0)
         while not self._paused and not self._closed:
-            found = self._take(limit)
+            found = self._take(limit, dict(most) if most else {})
             if found:
                 self._turn += len(found)
                 return found
@@ -55,13 +55,18 @@ class MemorySubscription:
             raise ConnectionLost("the connection to the memory broker was abandoned")
         return []
 
-    def _take(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    def _take(self, limit: Mapping[Lane, int], left: dict[str, int]) -> list[Delivery]:
         found: list[Delivery] = []
         now = self._broker.clock.now()
         for lane, queue in self._reads:
             count = limit.get(lane, 0)
+            if left:
+                count = min(count, left.get(lane.source, count))
             if count > 0 and queue.ready(lane.level) and queue.serves(self):
+                before = len(found)
                 queue.take(lane, count, now, self._held, found)
+                if lane.source in left:
+                    left[lane.source] -= len(found) - before
         return found
 
     async def _wait(self, limit: Mapping[Lane, int]) -> None:

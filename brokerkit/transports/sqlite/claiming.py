@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from brokerkit.transports.sqlite.routes import Room, Routes
 from brokerkit.transports.sqlite.transaction import Transaction, array, split
 
 _Row = tuple[int, int, int, int, int, int | None, int | None, float | None, int, int]
+_NO_LIMIT = -1
 _rows = msgspec.json.Decoder(list[_Row]).decode
 
 
@@ -24,13 +27,15 @@ class Wanted(NamedTuple):
 
     Args:
         owner: Who takes it.
-        lanes: (source, lane, limit), in the order in which they are wanted.
+        lanes: (source, lane, limit), by source, the lanes of each in the order in which they are wanted.
+        most: How many of a source altogether; a source that is not in it has no such bound.
         sources: All sources of the subscription, with the logs of its groups.
     """
 
     owner: Owner
     lanes: Sequence[tuple[int, int, int]]
     sources: tuple[int, ...]
+    most: Mapping[int, int]
 
 
 class Claimed(NamedTuple):
@@ -75,10 +80,15 @@ class Claim:
         return Claimed(wanted.owner.id, rows, bodies, due)
 
     def _ready(self, tx: Transaction, wanted: Wanted) -> tuple[int, float | None, str, str, bytes | None]:
-        lanes = [value for lane in wanted.lanes for value in lane]
-        sources = array(wanted.sources)
+        shape: list[int] = []
+        values: list[int] = []
+        for source, group in groupby(wanted.lanes, key=itemgetter(0)):
+            lanes = list(group)
+            shape.append(len(lanes))
+            values += [value for lane in lanes for value in lane]
+            values.append(wanted.most.get(source, _NO_LIMIT))
         row: tuple[int, float | None, str, str, bytes | None] = tx.row(
-            sql.claim(len(wanted.lanes)), wanted.owner.id, sources, *lanes
+            sql.claim(tuple(shape)), wanted.owner.id, array(wanted.sources), *values
         )
         return row
 

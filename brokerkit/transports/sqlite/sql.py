@@ -33,9 +33,11 @@ FROM ("""
 
 
 @lru_cache(maxsize=64)
-def claim(lanes: int) -> str:
-    """What is ready in so many lanes, as one row."""
-    return _CLAIM + "\n    UNION ALL".join([_CLAIM_LANE] * lanes) + ")"
+def claim(lanes: tuple[int, ...]) -> str:
+    """What is ready in so many lanes of each source, as one row; each source has a limit after those of its lanes."""
+    union = "\n    UNION ALL"
+    sources = ("\n    SELECT * FROM (" + union.join([_CLAIM_LANE] * count) + " LIMIT ?)" for count in lanes)
+    return _CLAIM + union.join(sources) + ")"
 
 
 TAKE = """

@@ -61,11 +61,11 @@ class SqliteSubscription:
 
     # Receiving
 
-    async def receive(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    async def receive(self, limit: Mapping[Lane, int], most: Mapping[str, int] | None = None) -> list[Delivery]:
         while not self._paused and not self._closed:
-            if self._stash and (found := self._take(limit)):
+            if self._stash and (found := self._take(limit, most or {})):
                 return found
-            self._ask(limit)
+            self._ask(limit, most or {})
             await self._gate.wait()
         if self._dead:
             raise ConnectionLost(f"the use of {self._database.path} was abandoned")
@@ -78,21 +78,26 @@ class SqliteSubscription:
         self._wakes += 1
         self._gate.open()
 
-    def _take(self, limit: Mapping[Lane, int]) -> list[Delivery]:
+    def _take(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> list[Delivery]:
         """From the stash, as far as asked for."""
-        left = dict(limit)
+        left, bounds = dict(limit), dict(most)
         found: list[Delivery] = []
         rest: list[Delivery] = []
         for delivery in self._stash:
             if delivery.lost:
                 continue
-            room = left.get(delivery.lane, 0)
-            (found if room > 0 else rest).append(delivery)
+            room, bound = left.get(delivery.lane, 0), bounds.get(delivery.lane.source, 1)
+            if room <= 0 or bound <= 0:
+                rest.append(delivery)
+                continue
+            found.append(delivery)
             left[delivery.lane] = room - 1
+            if delivery.lane.source in bounds:
+                bounds[delivery.lane.source] = bound - 1
         self._stash = rest
         return found
 
-    def _ask(self, limit: Mapping[Lane, int]) -> None:
+    def _ask(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> None:
         """Start a claim, unless one is on its way or nothing can be there."""
         if self._claiming is not None:
             return
@@ -104,9 +109,12 @@ class SqliteSubscription:
         if not wanted:
             return
         lanes = [(number, lane.level, count) for lane, number, count in wanted]
-        item = Wanted(self.owner, lanes, self._sources)
+        bounds = {number: most[key] for number, key in self._keys.items() if key in most}
+        item = Wanted(self.owner, lanes, self._sources, bounds)
         self._claiming = self._database.writer.start_doing(self._claim_work, [item])
-        asked, wakes = {lane: count for lane, _, count in wanted}, self._wakes
+        # A lane of a bounded source that gives less than asked for is not known to be empty.
+        asked = {lane: count for lane, _, count in wanted if lane.source not in most}
+        wakes = self._wakes
         self._claiming.add_done_callback(lambda future: self._claimed(future, asked, wakes))
 
     def _claimed(self, future: asyncio.Future[list[Claimed]], asked: dict[Lane, int], wakes: int) -> None:
@@ -122,7 +130,8 @@ class SqliteSubscription:
         now = self._database.clock.now()
         found = deliveries(claimed, self._keys, now)
         for delivery in found:
-            asked[delivery.lane] -= 1
+            if delivery.lane in asked:
+                asked[delivery.lane] -= 1
             self._held[delivery.token.seq] = delivery
         if wakes == self._wakes:
             self._empty.update(lane for lane, left in asked.items() if left > 0)
