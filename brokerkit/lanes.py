@@ -54,17 +54,26 @@ class _SourceBuffer:
         """True when a lane gave something when last asked."""
         return any(lane.seen for lane in self.lanes)
 
-    def shares(self, room: int) -> dict[Lane, int]:
-        """How many to ask for in each lane of this source."""
+    def shares(self, room: int) -> tuple[dict[Lane, int], int]:
+        """How many to ask for in each lane of this source, and at most of all of them.
+
+        Every lane is asked: to wait for those alone whose turn it is would be to wait while another has something.
+        """
         if self.plan.strict:
-            return {lane.lane: room for lane in self.lanes}
+            return {lane.lane: room for lane in self.lanes}, room
         lively = [lane for lane in reversed(self.lanes) if lane.seen] or self.lanes[::-1]
         rounds, rest = divmod(room, sum(lane.weight for lane in lively))
-        asked = {lane.lane: 0 if lane.seen else 1 for lane in self.lanes}
+        asked = {lane.lane: 0 for lane in self.lanes}
         asked.update((lane.lane, rounds * lane.weight) for lane in lively)
         for _ in range(rest):  # by turns, so that small rooms add up to the weights over time
             asked[_by_weight(lively, self.turns).lane] += 1
-        return {lane: count for lane, count in asked.items() if count}
+        # Out of turn one more is taken of a lane that is silent, whose age counts, or that is above one whose turn it
+        # is, since the more urgent come first; of a lane below only what the others leave of the bound.
+        lowest = min(lane.level for lane, count in asked.items() if count)
+        ages = self.plan.max_wait is not None
+        idle = [lane for lane in self.lanes if not asked[lane.lane]]
+        extra = sum(ages or not lane.seen or lane.lane.level > lowest for lane in idle)
+        return {lane: count or 1 for lane, count in asked.items()}, room + extra
 
     def pop(self, now: Callable[[], float]) -> Delivery:
         self.waiting -= 1
@@ -165,7 +174,7 @@ class LaneScheduler:
         return taken
 
     def limits(self, room: int, free: int) -> tuple[dict[Lane, int], dict[str, int]]:
-        """How many to ask for in each lane, and at most of each strict source altogether.
+        """How many to ask for in each lane, and at most of each source altogether.
 
         Lanes that gave something when last asked share the room by weight; the others are asked for one, so that
         they are noticed: at most ``room`` plus one per silent lane. Of a strict source nothing is fetched ahead, lest
@@ -185,9 +194,10 @@ class LaneScheduler:
             share = -(-room * source.plan.weight // total) if source in lively else 1
             if source.plan.strict:
                 share = min(share, free - self.waiting)
-                most[source.plan.key] = share
             if share > 0:
-                asked.update(source.shares(share))
+                shares, bound = source.shares(share)
+                asked.update(shares)
+                most[source.plan.key] = bound
         return asked, most
 
     def observe(self, asked: Mapping[Lane, int], deliveries: Sequence[Delivery]) -> None:

@@ -139,7 +139,9 @@ class Demo:
     async def _last_commits(self) -> None:
         """A handler writes its line before its message is settled, and a crash between the two runs it again."""
         end = self._progress.seconds + 2 * LEASE
-        while await _waiting(app) and self._progress.seconds < end:
+        while self._progress.seconds < end:
+            if not await _waiting(app):
+                return
             await asyncio.sleep(LOOK)
 
     @property

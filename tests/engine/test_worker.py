@@ -114,7 +114,7 @@ async def test_a_handler_that_blocks_the_event_loop_is_named(caplog: pytest.LogC
                 return
 
     with caplog.at_level(logging.WARNING, "brokerkit.worker"):
-        async with app, app.worker(loop_lag=0.05) as worker:
+        async with app, app.worker(loop_lag=0.05):
             await (await blocks_for_long.send()).result()
     assert "blocks_for_long" in caplog.text
 
