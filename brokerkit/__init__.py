@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from brokerkit.abilities import DeadMessage
 from brokerkit.app import App, Event
 from brokerkit.calls import Call, SendOptions
 from brokerkit.context import Context
@@ -41,7 +42,7 @@ from brokerkit.records import ErrorInfo, TaskRecord, TaskStatus
 from brokerkit.settings import Settings
 from brokerkit.tasks import Task, Tasks
 from brokerkit.topology import Binding, DeadLetter, Exchange, Group, Log, Queue, Retry, Topology
-from brokerkit.transport import DeadMessage, QueueStats
+from brokerkit.transport import QueueStats
 
 if TYPE_CHECKING:
     from brokerkit.worker import Worker, WorkerSettings

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from brokerkit.abilities import DeadLetters, DeadMessage
 from brokerkit.calls import NO_OPTIONS, Call, SendOptions, TaskProfile, any_result
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.codec import check_nesting, encode
@@ -24,7 +25,7 @@ from brokerkit.store import OpenStore
 from brokerkit.supervisor import Supervisor
 from brokerkit.tasks import C, P, R, Task, Tasks, V
 from brokerkit.topology import Exchange, Queue, Topology
-from brokerkit.transport import DeadLetters, DeadMessage, QueueStats, Transport
+from brokerkit.transport import QueueStats, Transport
 
 if TYPE_CHECKING:  # the engine loads when a worker starts: programs that only send are quicker without it
     from brokerkit.worker import Worker, WorkerSettings
@@ -145,7 +146,8 @@ class App(Tasks):
             opened_store(transport, store, self._store_given == BROKERS_OWN) as (records, shared),
             Supervisor(f"app {self.name}") as supervisor,
         ):
-            await transport.apply(topology)
+            if topology != Topology(self.name):  # who only asks leaves nothing behind
+                await transport.apply(topology)
             self._session = Session(
                 self.name, transport, records, shared, self.settings, self.clock, supervisor, topology
             )
@@ -352,9 +354,11 @@ class App(Tasks):
         """
         return await self._open.cancel(task_id)
 
-    async def dead_letters(self, queue: str | Queue, *, limit: int = 100) -> list[DeadMessage]:
-        """The dead letters of a queue or group, oldest first."""
-        return await self._dead_letters().dead_letters(_name(queue), limit=limit)
+    async def dead_letters(
+        self, queue: str | Queue, *, limit: int = 100, ids: Sequence[str] | None = None
+    ) -> list[DeadMessage]:
+        """The dead letters of a queue or group, oldest first; only those of certain messages where ids are given."""
+        return await self._dead_letters().dead_letters(_name(queue), limit=limit, ids=ids)
 
     async def redrive(self, queue: str | Queue, ids: Sequence[str] | None = None) -> int:
         """Send dead letters back to their queue as new runs; all of them unless ids are given. Returns how many."""

@@ -15,7 +15,7 @@ from brokerkit.ids import IdFactory
 from brokerkit.message import MSGPACK, NORMAL, Message, Outgoing, Scalar
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.topology import Exchange, Retry, priority_number
-from brokerkit.wire import check_name, check_text, checked_scalars
+from brokerkit.wire import LONGEST_TEXT, check_name, check_text, checked_scalars
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -52,8 +52,8 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.delay is not None and self.at is not None:
             raise ValueError("give delay= or at=, not both")
-        if self.id is not None and (not isinstance(self.id, str) or not 0 < len(self.id.encode("utf-8", "replace")) <= 255):
-            raise ValueError(f"id={self.id!r:.50}: give a text of 1 to 255 bytes")
+        if self.id is not None and not 0 < len(str(self.id).encode("utf-8", "replace")) <= LONGEST_TEXT:
+            raise ValueError(f"id={self.id!r:.50}: give 1 to {LONGEST_TEXT} bytes")
         for name, moment in (("at", self.at), ("expires", self.expires)):
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment!r} has no time zone; use datetime.now(timezone.utc) + ...")

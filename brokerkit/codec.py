@@ -55,7 +55,9 @@ def _refuse_opaque(wanted: Any) -> None:
             seen.add(id(part))
             if isinstance(part, msgspec.inspect.CustomType) and not hasattr(part.cls, "model_validate"):
                 name = f"{part.cls.__module__}.{part.cls.__qualname__}"
-                raise TypeError(f"{name} cannot be read from the wire; use a msgspec struct, a dataclass or a plain type")
+                raise TypeError(
+                    f"{name} cannot be read from the wire; use a msgspec struct, a dataclass or a plain type"
+                )
             waiting.extend(getattr(part, field) for field in part.__struct_fields__)
 
 

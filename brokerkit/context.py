@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Unpack
 
 from brokerkit.calls import NO_OPTIONS, Call, Composer, Origin, SendOptions
+from brokerkit.delivery import Delivery
 from brokerkit.ids import follow_up_id
 from brokerkit.message import Message, Outgoing, Scalar
 from brokerkit.options import SendKeywords
 from brokerkit.topology import Exchange
-from brokerkit.transport import Delivery
 from brokerkit.wire import bounded, encodable
 
 LONGEST_NOTE = 1_000

@@ -10,9 +10,9 @@ import msgspec
 
 from brokerkit.calls import RecordLevel
 from brokerkit.context import Context
+from brokerkit.delivery import Source
 from brokerkit.message import MSGPACK, Message
 from brokerkit.topology import Retry
-from brokerkit.transport import Source
 
 Receive = Callable[[Context], Awaitable[Any]]
 """Runs one message; what middleware for receiving wraps. The arguments are in ``context.args``."""

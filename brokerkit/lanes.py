@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from brokerkit.transport import Delivery, Lane
+from brokerkit.delivery import Delivery, Lane
 
 
 class SourcePlan(msgspec.Struct, frozen=True):
@@ -98,16 +98,16 @@ def _available(delivery: Delivery) -> float:
     return message.created if message.due is None else message.due
 
 
-def _by_weight(ready: Sequence[_LaneBuffer], credits: dict[Lane, int]) -> _LaneBuffer:
+def _by_weight(ready: Sequence[_LaneBuffer], turns: dict[Lane, int]) -> _LaneBuffer:
     """Smooth weighted round robin: turns in proportion to weight, spread evenly (the algorithm of nginx)."""
     best = ready[0]
     total = 0
     for lane in ready:
-        credits[lane.lane] = credits.get(lane.lane, 0) + lane.weight
+        turns[lane.lane] = turns.get(lane.lane, 0) + lane.weight
         total += lane.weight
-        if credits[lane.lane] > credits[best.lane]:
+        if turns[lane.lane] > turns[best.lane]:
             best = lane
-    credits[best.lane] -= total
+    turns[best.lane] -= total
     return best
 
 

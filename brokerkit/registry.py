@@ -11,6 +11,7 @@ import msgspec
 from brokerkit.calls import RecordLevel, seconds
 from brokerkit.codec import Limits
 from brokerkit.context import Context
+from brokerkit.delivery import GroupSource, QueueSource, Source
 from brokerkit.errors import ConfigurationError
 from brokerkit.handlers import Handler, Receive, SourceHandlers
 from brokerkit.lanes import SourcePlan
@@ -18,7 +19,6 @@ from brokerkit.middleware import ReceiveMiddleware, fold
 from brokerkit.signature import Parameters
 from brokerkit.tasks import Subscriber, Task, Tasks
 from brokerkit.topology import Exchange, Group, Log, Queue, Retry, Topology, lane_weights, validate, with_exchanges
-from brokerkit.transport import GroupSource, QueueSource, Source
 
 Descriptor = Exchange | Queue | Log | Group
 AnyTask = Task[..., Any, ..., Any]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from brokerkit.abilities import Cancelled, CancelWaiting, OwnStore, Signal, Signals
 from brokerkit.calls import Call, Composer
 from brokerkit.clock import Clock
 from brokerkit.errors import MissingCapability, StoreError
@@ -23,7 +24,7 @@ from brokerkit.settings import Settings
 from brokerkit.store import OpenStore, Store
 from brokerkit.supervisor import Supervisor
 from brokerkit.topology import Exchange, Queue, Topology, validate, with_exchanges
-from brokerkit.transport import Cancelled, CancelWaiting, OwnStore, Signal, Signals, Transport
+from brokerkit.transport import Transport
 
 if TYPE_CHECKING:
     from brokerkit.worker import Environment

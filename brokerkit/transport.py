@@ -7,16 +7,15 @@ delivered with a flag, and the worker chooses the outcome, writes the record and
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 import msgspec
 
+from brokerkit.delivery import Delivery, Lane, Source
 from brokerkit.message import Message, Outgoing
-from brokerkit.outcome import Outcome, Reason
-from brokerkit.records import TaskRecord
-from brokerkit.store import Store
+from brokerkit.outcome import Outcome
 from brokerkit.topology import Topology
 
 INBOX_PREFIX = "bk.inbox."
@@ -78,18 +77,6 @@ class Settled(enum.Enum):
     """Not done and still ours (a dead-letter queue that is full, a blocked broker): try again later."""
 
 
-class Committed(enum.Enum):
-    """What became of one unit of an atomic commit; anything but DONE changed nothing."""
-
-    DONE = "done"
-    LOST = "lost"
-    FAILED = "failed"
-    STALE = "stale"
-    TOO_LARGE = "too_large"
-    UNROUTABLE = "unroutable"
-    FULL = "full"
-
-
 class StartMark(enum.Enum):
     """What became of one durable start mark."""
 
@@ -99,86 +86,6 @@ class StartMark(enum.Enum):
     """The mark travels in a new copy that will be delivered; this delivery is settled. Do not run it."""
     LOST = "lost"
     """The delivery is no longer ours. Do not run it."""
-
-
-class QueueSource(NamedTuple):
-    """Consume a queue. A dead-letter queue is a queue, too."""
-
-    queue: str
-
-    @property
-    def key(self) -> str:
-        return self.queue
-
-
-class GroupSource(NamedTuple):
-    """Consume a log as a member of a group: each group sees every message once, shared among its members."""
-
-    log: str
-    group: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.log}@{self.group}"
-
-
-Source = QueueSource | GroupSource
-
-
-class Lane(NamedTuple):
-    """One priority level of one source.
-
-    Args:
-        source: The source's key.
-        level: 0 is the least urgent.
-    """
-
-    source: str
-    level: int
-
-
-class Flag(enum.Flag):
-    """What a transport noticed; the worker decides what it means."""
-
-    NONE = 0
-    EXPIRED = enum.auto()
-    """Past ``message.expires`` by the broker's clock; never in a dead-letter queue."""
-    UNDECODABLE = enum.auto()
-    """Not a message of ours nor a readable foreign one; ``message.body`` holds what was found."""
-
-
-class Delivery(msgspec.Struct, eq=False, weakref=True):
-    """A message in our hands, waiting for its outcome.
-
-    Args:
-        message: The message.
-        lane: Where it came from.
-        deliveries: How often the broker has delivered it in this attempt, 1 for the first time. A suspicion,
-            not a verdict: a crash raises it for every neighbour.
-        token: The transport's own; opaque.
-        starts: Durable start marks, see ``Subscription.mark_start``.
-        marked: A start mark was written for this very delivery.
-        flags: What the transport noticed.
-        lost: The transport no longer holds it: stop caring, settling will answer LOST.
-        on_lost: Called once, on the event loop, when ``lost`` becomes true.
-    """
-
-    message: Message
-    lane: Lane
-    deliveries: int
-    token: Any
-    starts: int = 0
-    marked: bool = False
-    flags: Flag = Flag.NONE
-    lost: bool = False
-    on_lost: Callable[[Delivery], None] | None = None
-
-    def lose(self) -> None:
-        """Called by the transport, on the event loop, when it no longer holds the delivery."""
-        if not self.lost:
-            self.lost = True
-            if self.on_lost is not None:
-                self.on_lost(self)
 
 
 class LaneStats(msgspec.Struct, frozen=True):
@@ -317,181 +224,4 @@ class Transport(Protocol):
 
     async def stats(self, queue: str) -> QueueStats:
         """Count. ``queue`` is a queue's name or a group's key. Raises ``TopologyError`` for an unknown one."""
-        ...
-
-
-class Unit(msgspec.Struct, frozen=True, gc=False):
-    """One delivery's fate as one step: everything of it or nothing.
-
-    Args:
-        delivery: The delivery.
-        outcome: Its outcome.
-        record: Its report, or None.
-        followups: Messages its handler left.
-    """
-
-    delivery: Delivery
-    outcome: Outcome
-    record: TaskRecord | None = None
-    followups: tuple[Outgoing, ...] = ()
-
-
-@runtime_checkable
-class AtomicCommit(Protocol):
-    """Broker and store of records share a transaction."""
-
-    async def commit(self, units: Sequence[Unit]) -> Sequence[Committed]:
-        """Store each unit's report, publish its follow-ups and carry out its outcome in one step, an answer per
-        unit in order, each on its own."""
-        ...
-
-
-class Cancelled(enum.Enum):
-    """What became of a request to remove a message that waits or is delayed."""
-
-    REMOVED = "removed"
-    """It will not run."""
-    REQUESTED = "requested"
-    """A tombstone lies where a worker looks before it starts the message."""
-    NOT_FOUND = "not_found"
-    """It is running, done or unknown."""
-
-
-@runtime_checkable
-class CancelWaiting(Protocol):
-    """Removes a message that has not started."""
-
-    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
-        """Remove it if it waits or is delayed, storing ``record`` in the same step where it can."""
-        ...
-
-
-@runtime_checkable
-class OwnStore(Protocol):
-    """The broker keeps records, too."""
-
-    @property
-    def store(self) -> Store:
-        """The broker's own store; usable while the transport is entered."""
-        ...
-
-
-class DeadMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of a dead-letter queue.
-
-    Args:
-        message: As it was when it failed.
-        source: The queue or group key it came from.
-        reason: Why it is here.
-        error: The last error's text.
-        deliveries: How often it had been delivered in its last attempt.
-        died: When, seconds since the epoch.
-    """
-
-    message: Message
-    source: str
-    reason: Reason
-    error: str
-    deliveries: int
-    died: float
-
-
-@runtime_checkable
-class DeadLetters(Protocol):
-    """Looks into, empties and sends back dead-letter queues. ``source`` is a queue's name or a group's key."""
-
-    async def dead_letters(self, source: str, *, limit: int = 100) -> list[DeadMessage]:
-        """The entries that came from ``source``, oldest first."""
-        ...
-
-    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
-        """Send entries back to where they came from as a new run at attempt 1; returns how many.
-
-        Each moves in one step or is published with confirmation first. None takes all that are there now.
-        """
-        ...
-
-    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
-        """Delete entries for good; returns how many."""
-        ...
-
-
-class Signal(msgspec.Struct, frozen=True):
-    """A word to every worker.
-
-    Args:
-        kind: "cancel" is the only one so far.
-        target: The id of the task.
-        run: The run that is meant; a signal never hits a later one.
-    """
-
-    kind: str
-    target: str
-    run: int
-
-
-class SignalStream(Protocol):
-    """Where signals arrive."""
-
-    async def receive(self) -> list[Signal]:
-        """Wait for at least one and return what is there; an empty list once closed."""
-        ...
-
-
-@runtime_checkable
-class Signals(Protocol):
-    """Reaches the workers that are there now; best effort."""
-
-    async def signal(self, signal: Signal) -> None:
-        """Send to every process that listens."""
-
-    def signals(self) -> AbstractAsyncContextManager[SignalStream]:
-        """Listen, from the moment the context is entered."""
-        ...
-
-
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's heartbeat.
-
-    Args:
-        worker: Its name, ``host:pid:random``.
-        app: The app's name.
-        sources: What it consumes.
-        concurrency: Its slots.
-        running: How many are taken.
-        started: When it started, seconds since the epoch.
-        seen: When this was written.
-        state: "running" or "draining".
-        done: Deliveries it has settled.
-    """
-
-    worker: str
-    app: str
-    sources: tuple[str, ...]
-    concurrency: int
-    running: int
-    started: float
-    seen: float
-    state: str
-    done: int
-
-
-@runtime_checkable
-class Presences(Protocol):
-    """Keeps the heartbeats of workers."""
-
-    async def announce(self, presence: Presence, *, ttl: float) -> None:
-        """Keep it for ``ttl`` seconds; a ttl of 0 removes it."""
-
-    async def present(self) -> list[Presence]:
-        """The workers whose heartbeat has not run out."""
-        ...
-
-
-@runtime_checkable
-class Replay(Protocol):
-    """Delivers a log's history to a group again."""
-
-    async def replay(self, log: str, group: str, *, since: float = 0.0) -> int:
-        """Add the entries since a time (seconds since the epoch) to the group's backlog; returns how many."""
         ...

@@ -119,9 +119,8 @@ async def _list(target: Target, queue: str, limit: int) -> tuple[list[DeadMessag
 
 async def _show(target: Target, queue: str, wanted: str) -> DeadMessage:
     async with _looking(target, queue) as app:
-        for dead in await app.dead_letters(queue, limit=_ALL):
-            if dead.message.id == wanted:
-                return dead
+        for dead in await app.dead_letters(queue, limit=1, ids=[wanted]):
+            return dead
     raise Refusal(f"{queue} has no dead letter {wanted!r}; see: brokerkit dlq list {queue}")
 
 
@@ -139,8 +138,7 @@ async def _move(
 
 
 async def _oldest(app: App, queue: str, ids: Sequence[str], limit: int) -> list[str]:
-    found = [dead.message.id for dead in await app.dead_letters(queue, limit=_ALL if ids else limit)]
-    return [each for each in found if not ids or each in ids][:limit]
+    return [dead.message.id for dead in await app.dead_letters(queue, limit=limit, ids=ids or None)]
 
 
 @asynccontextmanager

@@ -6,25 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from brokerkit import App, Topology
+from brokerkit import App
+from brokerkit.abilities import Listing
 from brokerkit.cli.errors import ExitCode, Refusal
 from brokerkit.cli.loading import load_app
 from brokerkit.cli.options import Target
 from brokerkit.connect import redacted
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Listing(Protocol):
-    """A transport that knows everything that was declared at its broker."""
-
-    async def declared(self) -> Topology:
-        """The union of what all apps have applied."""
-        ...
 
 
 def run(command: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,6 @@ from brokerkit import App, Worker, WorkerSettings
 from brokerkit.cli.errors import ExitCode
 from brokerkit.cli.output import count
 from brokerkit.cli.stopping import Level, Stopper, leave_hard
-from brokerkit.worker.decision import Stop
 
 _log = logging.getLogger("brokerkit.cli")
 
@@ -60,17 +59,19 @@ class _Serving:
 
     async def _serve(self) -> None:
         chosen = {name: getattr(self._settings, name) for name in self._settings.__struct_fields__}
-        async with self._app as app:
-            async with app.worker(**chosen) as worker:
-                self._worker = worker
-                _log.info("%s", ready_line(app, self._settings))
-                self._stopper.ready()
-                await self._asked.wait()
-                _log.info("stopping: %s", _work_left(worker, self._settings.grace))
-            if worker.stuck:
-                _log.error("%s did not end; leaving without acknowledging them", count(worker.stuck, "handler"))
-                leave_hard()
+        async with self._app as app, app.worker(**chosen) as worker:
+            self._worker = worker
+            worker.on_stuck = self._leave
+            _log.info("%s", ready_line(app, self._settings))
+            self._stopper.ready()
+            await self._asked.wait()
+            _log.info("stopping: %s", _work_left(worker, self._settings.grace))
         _log.info("stopped after %s", count(worker.counts.done, "message"))
+
+    def _leave(self) -> None:
+        stuck = self._worker.stuck if self._worker is not None else 0
+        _log.error("%s did not end; leaving without acknowledging them", count(stuck, "handler"))
+        leave_hard()
 
     def _react(self, level: Level) -> None:
         if self._worker is None:
@@ -81,14 +82,7 @@ class _Serving:
         else:
             self._asked.set()
             _log.warning("cancelling %s", count(self._worker.running, "handler"))
-            hurry(self._worker)
-
-
-def hurry(worker: Worker) -> None:
-    """End a drain's grace now: ask every running handler to stop; their messages go back uncounted."""
-    engine = worker._engine
-    if engine is not None:
-        engine.slots.stop_all(Stop.SHUTDOWN)
+            self._worker.hurry()
 
 
 def _work_left(worker: Worker, grace: float) -> str:

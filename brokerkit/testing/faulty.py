@@ -8,6 +8,23 @@ from typing import Any, Self
 
 import msgspec
 
+from brokerkit.abilities import (
+    AtomicCommit,
+    Cancelled,
+    CancelWaiting,
+    Committed,
+    DeadLetters,
+    DeadMessage,
+    OwnStore,
+    Presence,
+    Presences,
+    Replay,
+    Signal,
+    Signals,
+    SignalStream,
+    Unit,
+)
+from brokerkit.delivery import Delivery, Lane, Source
 from brokerkit.message import Outgoing
 from brokerkit.outcome import Outcome
 from brokerkit.records import RecordPatch, TaskRecord
@@ -16,31 +33,14 @@ from brokerkit.testing.faults import Faults
 from brokerkit.topology import Topology
 from brokerkit.transport import (
     INBOX_PREFIX,
-    AtomicCommit,
-    Cancelled,
-    CancelWaiting,
     Capabilities,
-    Committed,
-    DeadLetters,
-    DeadMessage,
-    Delivery,
     Inbox,
-    Lane,
-    OwnStore,
-    Presence,
-    Presences,
     Published,
     QueueStats,
-    Replay,
     Settled,
-    Signal,
-    Signals,
-    SignalStream,
-    Source,
     StartMark,
     Subscription,
     Transport,
-    Unit,
 )
 
 
@@ -143,8 +143,10 @@ class _Cancelling(_Wrapping):
 
 
 class _Dead(_Wrapping):
-    async def dead_letters(self, source: str, *, limit: int = 100) -> list[DeadMessage]:
-        found: list[DeadMessage] = await self.inner.dead_letters(source, limit=limit)
+    async def dead_letters(
+        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
+    ) -> list[DeadMessage]:
+        found: list[DeadMessage] = await self.inner.dead_letters(source, limit=limit, ids=ids)
         return found
 
     async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:

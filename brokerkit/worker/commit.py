@@ -18,13 +18,14 @@ from functools import partial
 
 import msgspec
 
+from brokerkit.abilities import AtomicCommit, Committed, Unit
 from brokerkit.clock import Clock
 from brokerkit.errors import BrokerkitError
-from brokerkit.outcome import ACK, Reason
+from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.publisher import Publisher
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.store import Put, Store
-from brokerkit.transport import AtomicCommit, Committed, Published, Settled, Subscription, Unit
+from brokerkit.transport import Published, Settled, Subscription
 from brokerkit.worker.decision import Decision, FollowUpFailed, failed, refused, unreturnable
 from brokerkit.worker.finished import Finished, describe, followups_kept, record_of
 from brokerkit.worker.replying import Replier
@@ -188,7 +189,7 @@ class GroupCommit:
     # -- broker and store apart ------------------------------------------------------------------------------------
 
     async def _settle_plain(self, batch: list[Finished]) -> None:
-        """Nothing to store, nothing to publish but replies: with no record a reply is all there is, so it goes first."""
+        """Nothing to store, nothing to publish but replies; with no record a reply is all there is, and goes first."""
         await self._replier.send([finished for finished in batch if not finished.reported])
         await self._settle(batch)
 
@@ -364,8 +365,10 @@ class GroupCommit:
                 counts.succeeded += 1
             elif status is TaskStatus.RETRY:
                 counts.retried += 1
-            elif status in (TaskStatus.FAILURE, TaskStatus.EXPIRED):
+            elif isinstance(outcome := finished.decision.outcome, DeadLetter):
                 counts.dead += 1
+                what = describe(finished.delivery.message)
+                _log.warning("%s is dead-lettered: %s, %s", what, outcome.reason.value, outcome.error)
 
 
 class _Lane:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from brokerkit.abilities import AtomicCommit, Presence, Presences, Signals
 from brokerkit.calls import Composer
 from brokerkit.clock import Clock
 from brokerkit.context import Context
@@ -20,7 +21,7 @@ from brokerkit.publisher import Publisher
 from brokerkit.records import TaskStatus
 from brokerkit.store import Store
 from brokerkit.supervisor import Supervisor
-from brokerkit.transport import AtomicCommit, Presence, Presences, Signals, Subscription, Transport
+from brokerkit.transport import Subscription, Transport
 from brokerkit.worker.commit import Counts, GroupCommit
 from brokerkit.worker.decision import Decision, Stop, unreturnable
 from brokerkit.worker.finished import Finished
@@ -92,6 +93,7 @@ class Engine:
         clock = self._clock = environment.clock
         self._started = clock.now()
         self._state = "running"
+        self._patience: asyncio.Timeout | None = None
         self._threads = ThreadPool(settings.sync_threads)
         self.slots = Slots(settings.concurrency, clock, self, source=self, finish=self._finished, jitter=jitter)
         self._commit = self._group_commit()
@@ -148,7 +150,7 @@ class Engine:
         supervisor.spawn(self._intake.run(), "intake")
         supervisor.spawn(self._intake.relieve(), "relief")
 
-    async def drain(self) -> None:
+    async def drain(self, on_stuck: Callable[[], None]) -> None:
         """Stop: no more intake, hand back what has not started, grace, cancel, commit. Closing the subscription then
         releases what is left."""
         self._state = "draining"
@@ -162,6 +164,8 @@ class Engine:
         await self._within(LAST_WORDS, self.slots.idle(), "cancelled handlers still run")
         self.stuck = len(self.slots.running)
         await self._within(LAST_WORDS, self._commit.flushed(), "outcomes are not committed")
+        if self.stuck:
+            on_stuck()
         self.slots.close()
         self._threads.close()
         try:
@@ -173,10 +177,18 @@ class Engine:
     async def _within(self, seconds: float, wait: Coroutine[Any, Any, None], otherwise: str) -> None:
         """Wait at most so many seconds of real time: a drain must end also when the clock stands still."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as self._patience:
                 await wait
         except TimeoutError:
-            _log.warning("after %.1f s of draining %s", seconds, otherwise)
+            _log.warning("in a drain %s", otherwise)
+        finally:
+            self._patience = None
+
+    def hurry(self) -> None:
+        """End a drain's grace now: cancel what runs, and wait for it no longer than for its clean-up."""
+        self.slots.stop_all(Stop.SHUTDOWN)
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + LAST_WORDS)
 
     async def _listen(self, signals: Signals) -> None:
         async with signals.signals() as stream:

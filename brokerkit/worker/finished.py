@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from brokerkit.delivery import Delivery
 from brokerkit.handlers import Handler
 from brokerkit.message import MSGPACK, Message, Outgoing
 from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskStatus
 from brokerkit.replies import Reply
-from brokerkit.transport import Delivery
 from brokerkit.worker.decision import Decision
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 from brokerkit.clock import Clock
 from brokerkit.context import Context
+from brokerkit.delivery import Delivery, Flag
 from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.lanes import LaneScheduler
 from brokerkit.message import Message
 from brokerkit.outcome import Reason
 from brokerkit.store import Store
-from brokerkit.transport import Delivery, Flag, Subscription
+from brokerkit.transport import Subscription
 from brokerkit.worker.commit import GroupCommit
 from brokerkit.worker.decision import CANCELLED, RELEASED, Decision, expired, refused
 from brokerkit.worker.finished import describe, unstarted

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from brokerkit.clock import Clock
+from brokerkit.delivery import Delivery
 from brokerkit.errors import BrokerkitError
 from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.outcome import Reason
-from brokerkit.transport import Delivery, StartMark, Subscription
+from brokerkit.transport import StartMark, Subscription
 from brokerkit.worker.decision import refused
 from brokerkit.worker.finished import Finished, unstarted
 from brokerkit.worker.slots import Slots
@@ -73,7 +74,9 @@ class Quarantine:
 
     async def run(self) -> None:
         """Run suspects one by one until cancelled."""
-        while True:
+        task = asyncio.current_task()
+        assert task is not None
+        while not task.cancelling():  # a handler may have taken the cancellation of this task for its own
             while not self._suspects:
                 self._wake.clear()
                 await self._wake.wait()

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from brokerkit.clock import Clock
+from brokerkit.delivery import Delivery
 from brokerkit.errors import BrokerkitError
 from brokerkit.handlers import Handler
 from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.store import Store
-from brokerkit.transport import Delivery
 from brokerkit.worker.decision import Decision
 from brokerkit.worker.finished import Finished, followups_restored, running_record
 

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from brokerkit.clock import Clock
 from brokerkit.codec import encode
 from brokerkit.context import Context, Services
+from brokerkit.delivery import Delivery
 from brokerkit.errors import DecodeError
 from brokerkit.handlers import Handler
 from brokerkit.supervisor import Supervisor
-from brokerkit.transport import Delivery
 from brokerkit.wire import headers_size
 from brokerkit.worker.deadlines import Deadlines
 from brokerkit.worker.decision import (

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from brokerkit.abilities import Presence, Presences
 from brokerkit.clock import Clock
 from brokerkit.context import Context
 from brokerkit.errors import BrokerkitError
 from brokerkit.records import RecordPatch, TaskRecord
 from brokerkit.store import Store
-from brokerkit.transport import Presence, Presences
 from brokerkit.worker.finished import running_record
 from brokerkit.worker.slots import Execution
 

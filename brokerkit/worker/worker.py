@@ -25,6 +25,8 @@ class Worker:
         name: ``host:pid:random``.
         settings: How it works.
         lag: Finds handlers that block the event loop.
+        on_stuck: Called in the drain when handlers still run after everything else has been committed, before their
+            messages are released: a process may end hard here. Default nothing.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Worker:
         self._handlers = handlers
         self._plans = plans
         self._jitter = jitter
+        self.on_stuck: Callable[[], None] = lambda: None
         self._engine: Engine | None = None
 
     @property
@@ -60,6 +63,11 @@ class Worker:
         not acknowledged; a process that has some must end hard, since a thread cannot be killed."""
         return self._engine.stuck if self._engine is not None else 0
 
+    def hurry(self) -> None:
+        """End the grace of a drain now: running handlers are cancelled and their messages released uncounted."""
+        if self._engine is not None:
+            self._engine.hurry()
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Worker]:
         """Work while the context is open, then drain."""
@@ -76,4 +84,4 @@ class Worker:
                         yield self
                     finally:
                         if not supervisor.failed:  # else nobody is left to finish or commit anything
-                            await engine.drain()
+                            await engine.drain(self.on_stuck)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from tests.architecture.sources import PACKAGE, Module
 
 LAYERS = {
-    "data": "message outcome errors clock codec wire signature ids records topology",
-    "contracts": "transport store",
+    "data": "message delivery outcome errors clock codec wire signature ids records topology",
+    "contracts": "transport abilities store",
     "policy": "retry lanes calls options context handlers middleware replies",
     "engine": "publisher worker schedule workflow supervisor",
     "adapters": "transports stores",

@@ -1,8 +1,9 @@
-"""The worker against its conformance suite: on the memory broker, with every layout of records."""
+"""The worker against its conformance suite: on memory and on SQLite, with every layout of records."""
 
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from brokerkit.testing import VirtualClock
 from brokerkit.testing.conformance.engine import ENGINE_SCENARIOS, EngineScenario, Layout, Rig
 from brokerkit.transport import Transport
 from brokerkit.transports.memory import MemoryBroker, MemoryTransport
+from tests.conformance.test_sqlite import FileHarness
 
 
 class VirtualHarness:
@@ -54,3 +56,10 @@ class VirtualHarness:
 @pytest.mark.parametrize("scenario", ENGINE_SCENARIOS, ids=lambda scenario: scenario.__name__)
 async def test_the_engine_on_memory(scenario: EngineScenario, layout: Layout) -> None:
     await scenario(Rig(VirtualHarness(), layout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", Layout, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("scenario", ENGINE_SCENARIOS, ids=lambda scenario: scenario.__name__)
+async def test_the_engine_on_sqlite(scenario: EngineScenario, layout: Layout, tmp_path: Path) -> None:
+    await scenario(Rig(FileHarness(tmp_path / "broker.db"), layout))

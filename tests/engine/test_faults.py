@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from brokerkit.abilities import AtomicCommit, OwnStore, Signals
 from brokerkit.message import Message, Outgoing
 from brokerkit.testing import VirtualClock
 from brokerkit.testing.faults import Crashed, Faults
 from brokerkit.testing.faulty import faulty_transport
 from brokerkit.topology import Queue, Topology
-from brokerkit.transport import AtomicCommit, OwnStore, Published, Signals
+from brokerkit.transport import Published
 from brokerkit.transports.memory import MemoryBroker, MemoryTransport
 
 

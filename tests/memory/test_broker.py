@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from brokerkit.abilities import Cancelled, Committed, Unit
+from brokerkit.delivery import Delivery, GroupSource, Lane, QueueSource
 from brokerkit.errors import ConnectionLost, TopologyConflict, TopologyError
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.testing import VirtualClock
 from brokerkit.topology import DeadLetter as DeadLetterQueue
 from brokerkit.topology import Exchange, Group, Log, Queue, Topology
-from brokerkit.transport import Cancelled, Committed, Delivery, GroupSource, Lane, Published, QueueSource, Unit
+from brokerkit.transport import Published
 from brokerkit.transports.memory import MemoryBroker, MemoryTransport
 from brokerkit.transports.memory.compile import compile_topology
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brokerkit.abilities import Cancelled
+from brokerkit.delivery import Delivery, Lane, QueueSource
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Outcome, Reason, Redeliver
 from brokerkit.testing import VirtualClock
 from brokerkit.topology import Queue, Topology
-from brokerkit.transport import Cancelled, Delivery, Lane, QueueSource, Settled, Subscription
+from brokerkit.transport import Settled, Subscription
 from brokerkit.transports.memory import MemoryBroker, MemoryTransport
 
 OUTCOMES: tuple[Outcome, ...] = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from brokerkit.delivery import Delivery, QueueSource
 from brokerkit.outcome import ACK
-from brokerkit.transport import Delivery, QueueSource
 from brokerkit.transports.sqlite import SqliteTransport
 from tests.sqlite.making import LEASE, Q, outgoing, topology
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from brokerkit.delivery import Delivery, Lane, QueueSource
 from brokerkit.message import Message, Outgoing
 from brokerkit.topology import Queue, Topology
-from brokerkit.transport import Delivery, Lane, Published, QueueSource
+from brokerkit.transport import Published
 from brokerkit.transports.sqlite import SqliteTransport
 
 LEASE = 2.0

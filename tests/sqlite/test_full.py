@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from brokerkit.delivery import QueueSource
 from brokerkit.errors import TransportError
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK
-from brokerkit.transport import Published, QueueSource
+from brokerkit.transport import Published
 from brokerkit.transports.sqlite import SqliteTransport
 from brokerkit.transports.sqlite.database import Call
 from brokerkit.transports.sqlite.errors import DiskFull

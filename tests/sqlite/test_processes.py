@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from brokerkit.delivery import Lane, QueueSource
 from brokerkit.outcome import ACK
-from brokerkit.transport import Lane, QueueSource
 from brokerkit.transports.sqlite import SqliteTransport
 from tests.sqlite.making import LEASE, Q, child, drained, opened, outgoing, send
 

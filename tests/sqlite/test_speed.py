@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from brokerkit.abilities import Unit
+from brokerkit.delivery import Delivery, QueueSource
 from brokerkit.outcome import ACK
 from brokerkit.records import TaskRecord, TaskStatus
-from brokerkit.transport import Delivery, QueueSource, Unit
 from brokerkit.transports.sqlite import SqliteTransport
 from tests.sqlite.making import Q, opened, outgoing
 

@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokerkit.delivery import Delivery, Lane
 from brokerkit.lanes import LaneScheduler, SourcePlan
 from brokerkit.message import Message
-from brokerkit.transport import Delivery, Lane
 
 weights = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 plans = st.lists(weights, min_size=1, max_size=4).map(

@@ -7,21 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from brokerkit.delivery import Delivery, Lane, QueueSource, Source
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, Outcome
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.testing.conformance.harness import Harness
 from brokerkit.topology import Queue, Topology
-from brokerkit.transport import (
-    Delivery,
-    Lane,
-    Published,
-    QueueSource,
-    Settled,
-    Source,
-    Subscription,
-    Transport,
-)
+from brokerkit.transport import Published, Settled, Subscription, Transport
 
 DEADLINE = 10.0
 """Seconds a publish may take."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+from brokerkit.abilities import Committed
 from brokerkit.context import Context
 from brokerkit.errors import ConnectionLost, StoreError, TaskFailed
 from brokerkit.message import Message, Scalar
@@ -15,7 +16,7 @@ from brokerkit.store import Put
 from brokerkit.testing.conformance.engine_rig import EngineScenario, Layout, Rig, only
 from brokerkit.testing.faults import Faults
 from brokerkit.topology import DeadLetter, Exchange, Queue, Retry
-from brokerkit.transport import Committed, Published, Settled
+from brokerkit.transport import Published, Settled
 
 TOO_LONG = 1_500_000
 """Bytes of a result that no store takes by default."""

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
+from brokerkit.abilities import AtomicCommit, CancelWaiting, DeadLetters, Presences, Replay, Signal, Signals
 from brokerkit.clock import Clock
 from brokerkit.errors import MissingCapability
 from brokerkit.store import OpenStore, Retention, Store
 from brokerkit.topology import Group, Log, Topology
-from brokerkit.transport import AtomicCommit, CancelWaiting, DeadLetters, Presences, Replay, Signal, Signals, Transport
+from brokerkit.transport import Transport
 
 
 class Harness(Protocol):

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from brokerkit.delivery import GroupSource
 from brokerkit.message import Message
 from brokerkit.testing.conformance.bench import Bench, Reader, bench
 from brokerkit.testing.conformance.harness import Harness
 from brokerkit.topology import Exchange, Group, Log, Topology
-from brokerkit.transport import GroupSource, Published, Transport
+from brokerkit.transport import Published, Transport
 
 
 class LogBench:

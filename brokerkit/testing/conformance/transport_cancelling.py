@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from brokerkit.abilities import Cancelled, CancelWaiting
 from brokerkit.outcome import ACK, RELEASE, Redeliver
 from brokerkit.records import TaskStatus
 from brokerkit.testing.conformance.bench import Bench, bench, ids, record
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
-from brokerkit.transport import Cancelled, CancelWaiting
 
 
 async def _cancel(b: Bench, message_id: str) -> Cancelled:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from brokerkit.abilities import AtomicCommit, Committed, Unit
+from brokerkit.delivery import Delivery, QueueSource
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, DeadLetter, Outcome, Reason, Redeliver
 from brokerkit.records import TaskStatus
@@ -9,7 +11,7 @@ from brokerkit.store import Put
 from brokerkit.testing.conformance.bench import Bench, Reader, bench, ids, record
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.topology import Queue, Topology
-from brokerkit.transport import AtomicCommit, Committed, Delivery, Published, QueueSource, Unit
+from brokerkit.transport import Published
 
 OVERSIZE = 2 << 20
 """Bytes of a result that no store of default settings takes."""

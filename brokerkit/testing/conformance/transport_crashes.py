@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from brokerkit.delivery import Delivery
 from brokerkit.outcome import ACK, DeadLetter, Reason, Redeliver
 from brokerkit.testing.conformance.bench import bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario
-from brokerkit.transport import Delivery, Settled
+from brokerkit.transport import Settled
 
 
 async def what_a_dead_process_held_comes_again_in_order_and_counted(harness: Harness) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from brokerkit.abilities import DeadLetters
+from brokerkit.delivery import QueueSource
 from brokerkit.message import Message
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Reason
 from brokerkit.testing.conformance.bench import Bench, Reader, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.topology import DeadLetter as DeadLetterQueue
-from brokerkit.transport import DeadLetters, QueueSource, Settled
+from brokerkit.transport import Settled
 
 FAILED = DeadLetter(Reason.FAILED, "ValueError: no")
 

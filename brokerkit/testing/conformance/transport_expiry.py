@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from brokerkit.delivery import Flag
 from brokerkit.outcome import RELEASE, Redeliver
 from brokerkit.testing.conformance.bench import bench
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
-from brokerkit.transport import Flag
 
 
 async def an_expired_message_is_delivered_flagged(harness: Harness) -> None:

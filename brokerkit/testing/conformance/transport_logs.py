@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from brokerkit.abilities import DeadLetters, Replay
 from brokerkit.outcome import ACK, DeadLetter, Reason, Redeliver
 from brokerkit.testing.conformance.bench import ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.testing.conformance.log_bench import log_bench
-from brokerkit.transport import DeadLetters, Published, Replay
+from brokerkit.transport import Published
 
 
 async def each_group_sees_every_message_in_order(harness: Harness) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from brokerkit.delivery import Flag, Lane
 from brokerkit.message import JSON, Message, Outgoing
 from brokerkit.outcome import ACK
 from brokerkit.testing.conformance.bench import Bench, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Injector, Scenario
-from brokerkit.transport import Flag, Lane, Published
+from brokerkit.transport import Published
 
 
 async def every_field_of_a_message_survives_the_round_trip(harness: Harness) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+from brokerkit.delivery import Delivery, Lane, QueueSource
 from brokerkit.message import Message
 from brokerkit.outcome import ACK, RELEASE
 from brokerkit.testing.conformance.bench import Bench, Reader, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario
-from brokerkit.transport import Delivery, Lane, QueueSource, Settled
+from brokerkit.transport import Settled
 
 
 async def a_receive_never_returns_more_than_asked(harness: Harness) -> None:

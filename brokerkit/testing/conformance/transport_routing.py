@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from brokerkit.delivery import QueueSource
 from brokerkit.message import Outgoing
 from brokerkit.outcome import ACK
 from brokerkit.testing.conformance.bench import Bench, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario
 from brokerkit.topology import Exchange, HeaderValue, Queue, Topology
-from brokerkit.transport import Published, QueueSource
+from brokerkit.transport import Published
 
 
 class Routes:

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import msgspec
 
+from brokerkit.abilities import Presence, Presences, Signal, Signals
 from brokerkit.testing.conformance.bench import bench
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
-from brokerkit.transport import INBOX_PREFIX, Presence, Presences, Published, Signal, Signals
+from brokerkit.transport import INBOX_PREFIX, Published
 
 T = TypeVar("T")
 

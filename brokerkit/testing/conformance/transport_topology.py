@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from brokerkit.delivery import QueueSource
 from brokerkit.errors import TopologyConflict, TopologyError
 from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.testing.conformance.bench import bench, ids
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.topology import Exchange, Queue, Topology
-from brokerkit.transport import Published, QueueSource, Transport
+from brokerkit.transport import Published, Transport
 
 
 async def applying_twice_changes_nothing(harness: Harness) -> None:

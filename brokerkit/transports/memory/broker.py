@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
+from brokerkit.abilities import Cancelled, Presence, Signal
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.errors import TopologyConflict, TopologyError
 from brokerkit.ids import new_id
@@ -13,7 +14,7 @@ from brokerkit.records import TaskRecord
 from brokerkit.store import Put, Retention
 from brokerkit.stores.memory import MemoryStore
 from brokerkit.topology import Topology, union
-from brokerkit.transport import INBOX_PREFIX, Cancelled, Presence, Published, QueueStats, Signal
+from brokerkit.transport import INBOX_PREFIX, Published, QueueStats
 from brokerkit.transports.memory.alarms import Alarms
 from brokerkit.transports.memory.compile import Plan, QueuePlan, compile_topology
 from brokerkit.transports.memory.entry import HELD, Index
@@ -69,6 +70,10 @@ class MemoryBroker:
             self._refuse_change(queue)
         self._fragments[topology.name] = fragment
         self._build(plan)
+
+    def declared(self) -> Topology:
+        """The union of all apps' fragments."""
+        return union(self._fragments.values())
 
     def _build(self, plan: Plan) -> None:
         self._plan = plan

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
+from brokerkit.abilities import DeadMessage
 from brokerkit.outcome import DeadLetter
-from brokerkit.transport import DeadMessage
 from brokerkit.transports.memory.broker import MemoryBroker
 from brokerkit.transports.memory.entry import HELD, Entry
 from brokerkit.transports.memory.queues import MemoryQueue
@@ -36,9 +37,9 @@ def bury(broker: MemoryBroker, queue: MemoryQueue, entry: Entry, outcome: DeadLe
     grave.admit_dead(copy, queue.plan.dead_ttl, now)
 
 
-def dead_letters(broker: MemoryBroker, source: str, limit: int) -> list[DeadMessage]:
-    found = (entry.dead for entry, _ in zip(_entries(broker, source), range(limit), strict=False))
-    return [dead for dead in found if dead is not None]
+def dead_letters(broker: MemoryBroker, source: str, limit: int, ids: Sequence[str] | None) -> list[DeadMessage]:
+    found = (entry.dead for entry in _entries(broker, source) if ids is None or entry.message.id in ids)
+    return [dead for dead in islice(found, limit) if dead is not None]
 
 
 def redrive(broker: MemoryBroker, source: str, ids: Sequence[str] | None, now: float) -> int:

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from brokerkit.abilities import DeadMessage
 from brokerkit.message import Message
-from brokerkit.transport import DeadMessage
 
 WAITING: Final = 0
 DELAYED: Final = 1

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from brokerkit.delivery import Delivery, Flag, Lane
 from brokerkit.message import Message
 from brokerkit.topology import MAX_PRIORITY
-from brokerkit.transport import Delivery, Flag, Lane, LaneStats
+from brokerkit.transport import LaneStats
 from brokerkit.transports.memory.alarms import Alarms
 from brokerkit.transports.memory.compile import QueuePlan
 from brokerkit.transports.memory.entry import DELAYED, GONE, HELD, WAITING, Entry, Index

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from brokerkit.abilities import Committed, Unit
+from brokerkit.delivery import Delivery
 from brokerkit.outcome import Ack, DeadLetter, Outcome, Redeliver
 from brokerkit.store import Put
-from brokerkit.transport import Committed, Delivery, Settled, Unit
+from brokerkit.transport import Settled
 from brokerkit.transports.memory.broker import MemoryBroker, Target
 from brokerkit.transports.memory.deadletters import bury, can_bury
 from brokerkit.transports.memory.entry import Entry

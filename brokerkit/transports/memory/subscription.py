@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from brokerkit.delivery import Delivery, Lane, Source
 from brokerkit.errors import ConnectionLost
 from brokerkit.outcome import Ack, Outcome
-from brokerkit.transport import Delivery, Lane, Settled, Source, StartMark
+from brokerkit.transport import Settled, StartMark
 from brokerkit.transports.memory.broker import MemoryBroker
 from brokerkit.transports.memory.entry import Entry
 from brokerkit.transports.memory.queues import MemoryQueue

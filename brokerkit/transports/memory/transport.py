@@ -7,23 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
+from brokerkit.abilities import Cancelled, Committed, DeadMessage, Presence, Signal, Unit
+from brokerkit.delivery import Source
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.message import Message, Outgoing
 from brokerkit.records import TaskRecord
 from brokerkit.stores.memory import MemoryStore
 from brokerkit.topology import Topology
-from brokerkit.transport import (
-    Cancelled,
-    Capabilities,
-    Committed,
-    DeadMessage,
-    Presence,
-    Published,
-    QueueStats,
-    Signal,
-    Source,
-    Unit,
-)
+from brokerkit.transport import Capabilities, Published, QueueStats
 from brokerkit.transports.memory import deadletters
 from brokerkit.transports.memory.broker import MemoryBroker
 from brokerkit.transports.memory.mailbox import Mailbox
@@ -152,9 +143,15 @@ class MemoryTransport:
         self._check_open()
         return self.broker.cancel(message_id, record)
 
-    async def dead_letters(self, source: str, *, limit: int = 100) -> list[DeadMessage]:
+    async def dead_letters(
+        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
+    ) -> list[DeadMessage]:
         self._check_open()
-        return deadletters.dead_letters(self.broker, source, limit)
+        return deadletters.dead_letters(self.broker, source, limit, ids)
+
+    async def declared(self) -> Topology:
+        self._check_open()
+        return self.broker.declared()
 
     async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
         self._check_open()

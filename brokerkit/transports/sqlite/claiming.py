@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from brokerkit.delivery import Delivery, Flag, Lane
 from brokerkit.message import Message
-from brokerkit.transport import Delivery, Flag, Lane
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.owners import Owner
 from brokerkit.transports.sqlite.placing import Placing, decode

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from brokerkit.abilities import DeadMessage
 from brokerkit.message import Message
 from brokerkit.outcome import Reason
-from brokerkit.transport import DeadMessage
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.claiming import overlaid
 from brokerkit.transports.sqlite.compile import Target

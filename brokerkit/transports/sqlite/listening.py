@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from brokerkit.abilities import Presence, Signal
 from brokerkit.message import Message
-from brokerkit.transport import Presence, Signal
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.feed import Feed

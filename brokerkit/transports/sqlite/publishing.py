@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from brokerkit.abilities import Committed
 from brokerkit.outcome import Ack, DeadLetter
 from brokerkit.records import TaskRecord
 from brokerkit.store import Put
-from brokerkit.transport import Committed, Published, Settled
+from brokerkit.transport import Published, Settled
 from brokerkit.transports.sqlite.placing import Parcel, Placing
 from brokerkit.transports.sqlite.records import RecordBatch, Records
 from brokerkit.transports.sqlite.routes import Room, Routes

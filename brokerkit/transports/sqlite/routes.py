@@ -84,6 +84,10 @@ class Routes:
             self._fresh_in = None
         return [key for plan in self.plan.logs.values() for g in plan.groups if (key := g.key) not in known]
 
+    def declared(self, tx: Transaction) -> Topology:
+        """The union of all apps' fragments."""
+        return union(self._fragments(tx))
+
     def _fragments(self, tx: Transaction) -> list[Topology]:
         return [_decode(body) for (body,) in tx.connection.execute(sql.FRAGMENTS)]
 

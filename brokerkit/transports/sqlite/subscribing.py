@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brokerkit.transport import Committed, Delivery, GroupSource, Lane, Source, Unit
+from brokerkit.abilities import Committed, Unit
+from brokerkit.delivery import Delivery, GroupSource, Lane, Source
 from brokerkit.transports.sqlite.broker import SqliteBroker, unknown_source
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.placing import parcel

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from brokerkit.clock import Timer
+from brokerkit.delivery import Delivery, Lane
 from brokerkit.errors import ConnectionLost
 from brokerkit.outcome import RELEASE, Outcome
-from brokerkit.transport import Delivery, Lane, Settled, StartMark
+from brokerkit.transport import Settled, StartMark
 from brokerkit.transports.sqlite.claiming import Claim, Claimed, Wanted, deliveries
 from brokerkit.transports.sqlite.database import Call, Database
 from brokerkit.transports.sqlite.feed import Gate

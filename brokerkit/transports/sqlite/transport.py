@@ -10,27 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from brokerkit.abilities import Cancelled, Committed, DeadMessage, Presence, Signal, Unit
 from brokerkit.clock import Clock, SystemClock
+from brokerkit.delivery import GroupSource, Source
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.ids import new_id
 from brokerkit.message import Outgoing
 from brokerkit.records import TaskRecord
 from brokerkit.store import Retention
 from brokerkit.topology import Topology
-from brokerkit.transport import (
-    INBOX_PREFIX,
-    Cancelled,
-    Capabilities,
-    Committed,
-    DeadMessage,
-    GroupSource,
-    Presence,
-    Published,
-    QueueStats,
-    Signal,
-    Source,
-    Unit,
-)
+from brokerkit.transport import INBOX_PREFIX, Capabilities, Published, QueueStats
 from brokerkit.transports.sqlite import counting, deadletters, listening, sql
 from brokerkit.transports.sqlite.broker import SqliteBroker
 from brokerkit.transports.sqlite.database import Database
@@ -192,12 +181,14 @@ class SqliteTransport:
 
     # Dead letters and logs
 
-    async def dead_letters(self, source: str, *, limit: int = 100) -> list[DeadMessage]:
+    async def dead_letters(
+        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
+    ) -> list[DeadMessage]:
         grave = await self._broker.grave_of(source)
         if grave is None:
             return []
         now = self._clock.now()
-        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, None, limit, now))
+        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, ids, limit, now))
         return [deadletters.shown(entry) for entry in found]
 
     async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
@@ -205,6 +196,9 @@ class SqliteTransport:
 
     async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
         return await self._broker.purge(source, ids)
+
+    async def declared(self) -> Topology:
+        return await self._broker.do(self._broker.routes.declared)
 
     async def replay(self, log: str, group: str, *, since: float = 0.0) -> int:
         broker = self._broker

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+_LONGEST_NAME = 32
+"""Bytes that a socket's own name may take of them."""
 _LONGEST_PATH = 100
 """Bytes that every system's ``sockaddr_un.sun_path`` holds, see unix(7)."""
 
@@ -118,4 +120,6 @@ def _new_socket() -> socket.socket:
 def _elsewhere(path: Path) -> Path:
     """A directory with a short name, the same for all processes of this user that use the file."""
     digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"brokerkit-{os.geteuid()}-{digest}"
+    name = f"brokerkit-{os.geteuid()}-{digest}"
+    usual = Path(tempfile.gettempdir()) / name
+    return usual if len(os.fsencode(usual)) < _LONGEST_PATH - _LONGEST_NAME else Path("/tmp") / name
