@@ -3,6 +3,7 @@
 PYTHON ?=
 TESTS ?=
 JOBS ?= 2
+BENCH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,8 +29,8 @@ check: $(VENV)/.dev  ## lint, format, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -qq tests/architecture
 
-bench: $(VENV)/.dev  ## measure speed
-	@$(BIN)/python -m tests.bench
+bench: $(VENV)/.dev  ## measure speed, about 6 minutes; BENCH="--quick" or "--only latency" is quicker
+	@$(BIN)/python -m tests.bench --json bench.json $(BENCH)
 
 format: $(VENV)/.dev  ## format, and fix what the linter can
 	@$(BIN)/ruff check --fix-only .

@@ -1,50 +1,53 @@
-"""brokerkit: describe your queues once; run typed functions on what arrives, and lose nothing."""
+"""brokerkit: describe your queues once; run typed functions on what arrives, and lose nothing.
 
+The names below are loaded when they are first used, so that a command or a script pays only for what it needs.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from brokerkit.abilities import DeadMessage
-from brokerkit.app import App, Event
-from brokerkit.calls import Call, SendOptions
-from brokerkit.context import Context
-from brokerkit.errors import (
-    BrokerBlocked,
-    BrokerkitError,
-    CodecError,
-    ConfigurationError,
-    ConnectFailed,
-    ConnectionLost,
-    DecodeError,
-    DuplicateTask,
-    EncodeError,
-    GiveUp,
-    MissingCapability,
-    NotConfirmed,
-    PublishFailed,
-    PublishUnknown,
-    QueueFull,
-    ResultTooLarge,
-    RetriesExhausted,
-    RetryLater,
-    StoreError,
-    TaskCancelled,
-    TaskError,
-    TaskExpired,
-    TaskFailed,
-    TaskNotFound,
-    TaskTimedOut,
-    TopologyConflict,
-    TopologyError,
-    TransportError,
-    Unroutable,
-)
-from brokerkit.handle import Cancel, Handle
-from brokerkit.records import ErrorInfo, TaskRecord, TaskStatus
-from brokerkit.settings import Settings
-from brokerkit.tasks import Task, Tasks
-from brokerkit.topology import Binding, DeadLetter, Exchange, Group, Log, Queue, Retry, Topology
-from brokerkit.transport import QueueStats
-
 if TYPE_CHECKING:
+    from brokerkit.abilities import DeadMessage
+    from brokerkit.app import App, Event
+    from brokerkit.calls import Call, SendOptions
+    from brokerkit.context import Context
+    from brokerkit.errors import (
+        BrokerBlocked,
+        BrokerkitError,
+        CodecError,
+        ConfigurationError,
+        ConnectFailed,
+        ConnectionLost,
+        DecodeError,
+        DuplicateTask,
+        EncodeError,
+        GiveUp,
+        MissingCapability,
+        NotConfirmed,
+        PublishFailed,
+        PublishUnknown,
+        QueueFull,
+        ResultTooLarge,
+        RetriesExhausted,
+        RetryLater,
+        StoreError,
+        TaskCancelled,
+        TaskError,
+        TaskExpired,
+        TaskFailed,
+        TaskNotFound,
+        TaskTimedOut,
+        TopologyConflict,
+        TopologyError,
+        TransportError,
+        Unroutable,
+    )
+    from brokerkit.handle import Cancel, Handle
+    from brokerkit.records import ErrorInfo, TaskRecord, TaskStatus
+    from brokerkit.settings import Settings
+    from brokerkit.tasks import Task, Tasks
+    from brokerkit.topology import Binding, DeadLetter, Exchange, Group, Log, Queue, Retry, Topology
+    from brokerkit.transport import QueueStats
     from brokerkit.worker import Worker, WorkerSettings
 
 __version__ = "0.1.0"
@@ -106,11 +109,38 @@ __all__ = [
     "WorkerSettings",
 ]
 
+_HOMES = {
+    "abilities": "DeadMessage",
+    "app": "App Event",
+    "calls": "Call SendOptions",
+    "context": "Context",
+    "errors": (
+        "BrokerBlocked BrokerkitError CodecError ConfigurationError ConnectFailed ConnectionLost "
+        "DecodeError DuplicateTask EncodeError GiveUp MissingCapability NotConfirmed PublishFailed "
+        "PublishUnknown QueueFull ResultTooLarge RetriesExhausted RetryLater StoreError TaskCancelled "
+        "TaskError TaskExpired TaskFailed TaskNotFound TaskTimedOut TopologyConflict TopologyError "
+        "TransportError Unroutable "
+    ),
+    "handle": "Cancel Handle",
+    "records": "ErrorInfo TaskRecord TaskStatus",
+    "settings": "Settings",
+    "tasks": "Task Tasks",
+    "topology": "Binding DeadLetter Exchange Group Log Queue Retry Topology",
+    "transport": "QueueStats",
+    "worker": "Worker WorkerSettings",
+}
+"""Which module each name comes from."""
+
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
-    """The engine's names, loaded when they are asked for."""
-    if name in ("Worker", "WorkerSettings"):
-        from brokerkit import worker
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'brokerkit' has no attribute {name!r}")
+    value = getattr(import_module(f"brokerkit.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # looked up once
+    return value
 
-        return getattr(worker, name)
-    raise AttributeError(f"module 'brokerkit' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

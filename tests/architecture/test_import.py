@@ -1,11 +1,13 @@
 """`import brokerkit` stays light: no client library, no environment, no I/O beyond the imports themselves."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import brokerkit
 from tests.architecture.layers import LIBRARIES
 from tests.architecture.sources import PACKAGE, ROOT
 
@@ -45,13 +47,36 @@ print(*seen, sep="\\n")
 """
 
 
+EVERYTHING = "brokerkit.app, brokerkit.worker"
+"""What the lazy names of ``brokerkit`` load."""
+
+
 def test_importing_brokerkit_loads_no_heavy_module() -> None:
-    loaded = set(_python("import sys, brokerkit; print(*sys.modules, sep='\\n')", ROOT).split())
+    loaded = set(_python(f"import sys, {EVERYTHING}; print(*sys.modules, sep='\\n')", ROOT).split())
     assert not loaded.intersection(HEAVY)
 
 
 def test_importing_brokerkit_reads_no_environment_and_does_no_io() -> None:
-    assert _python(WATCH.replace("{module}", "brokerkit"), ROOT).split("\n") == [""]
+    assert _python(WATCH.replace("{module}", EVERYTHING), ROOT).split("\n") == [""]
+
+
+def test_importing_brokerkit_alone_does_not_even_load_the_event_loop() -> None:
+    loaded = set(_python("import sys, brokerkit; print(*sys.modules, sep='\\n')", ROOT).split())
+    assert not loaded.intersection({"asyncio", "msgspec", "brokerkit.app"})
+
+
+def test_each_public_name_comes_from_the_module_that_type_checkers_see() -> None:
+    homes = {
+        alias.name: node.module.removeprefix("brokerkit.")
+        for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("brokerkit.")
+        for alias in node.names
+    }
+    assert homes == brokerkit._MODULE_OF
+    assert brokerkit.__all__ == sorted(homes)
+    assert all(getattr(brokerkit, name) is not None for name in homes)
+    with pytest.raises(AttributeError, match="no attribute 'Apps'"):
+        brokerkit.Apps  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(
