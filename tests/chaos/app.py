@@ -28,9 +28,9 @@ def note(*words: object) -> None:
 
 @app.task(queue=work, retry=Retry.fixed(max_retries=3, delay=0.02))
 async def job(ctx: Context, number: int) -> int:
-    """Fails once in 50 on the first attempt, takes a few milliseconds else."""
+    """Fails once in 50 on the first attempt; takes long enough for twenty kills to hit work."""
     note("start", number, os.getpid(), ctx.attempt)
-    await asyncio.sleep(random.random() / 100)
+    await asyncio.sleep(random.random() / 12)
     if number % 50 == 0 and ctx.attempt == 1:
         note("fail", number, os.getpid(), ctx.attempt)
         raise RuntimeError("fails at first")

@@ -38,15 +38,30 @@ class History:
         """Tasks that never ended."""
         return [number for number in sent if not self.ends[str(number)]]
 
-    def repeated(self) -> dict[str, list[Line]]:
-        """Attempts that were started more than once, by task."""
-        found = {}
-        for what, starts in self.starts.items():
-            attempts = [line.attempt for line in starts]
-            if len(set(attempts)) < len(attempts):
-                found[what] = starts
-        return found
+    def repeated(self) -> list[list[Line]]:
+        """Attempts that were started more than once: the starts of each."""
+        attempts: dict[tuple[str, int], list[Line]] = defaultdict(list)
+        for starts in self.starts.values():
+            for line in starts:
+                attempts[line.what, line.attempt].append(line)
+        return [starts for starts in attempts.values() if len(starts) > 1]
 
-    def unexplained(self, killed: set[int]) -> list[str]:
-        """Repeated tasks of which not every execution but the last was by a process that was killed."""
-        return [what for what, starts in self.repeated().items() if not {line.pid for line in starts[:-1]} <= killed]
+    def cut_short(self) -> int:
+        """Repeated attempts whose earlier executions had not ended: they ran when their process died."""
+        ended = {(line.what, line.attempt, line.pid) for ends in self.ends.values() for line in ends}
+        return sum(
+            (line.what, line.attempt, line.pid) not in ended for starts in self.repeated() for line in starts[:-1]
+        )
+
+    def in_commit(self) -> dict[int, int]:
+        """By process: repeated attempts that had ended there, so that only their commit was under way."""
+        ended = {(line.what, line.attempt, line.pid) for ends in self.ends.values() for line in ends}
+        found: dict[int, int] = defaultdict(int)
+        for starts in self.repeated():
+            for line in starts[:-1]:
+                found[line.pid] += (line.what, line.attempt, line.pid) in ended
+        return dict(found)
+
+    def unexplained(self, killed: set[int]) -> list[list[Line]]:
+        """Repeated attempts of which not every execution but the last was by a process that was killed."""
+        return [starts for starts in self.repeated() if not {line.pid for line in starts[:-1]} <= killed]

@@ -42,8 +42,12 @@ class Workers:
     def ready(self) -> None:
         """Wait until each says so."""
         for worker in self.alive:
-            assert worker.stdout is not None
-            assert worker.stdout.readline().strip() == "ready"
+            self.wait_for(worker)
+
+    def wait_for(self, worker: subprocess.Popen[str]) -> None:
+        """Wait until one says that it works."""
+        assert worker.stdout is not None
+        assert worker.stdout.readline().strip() == "ready"
 
     def kill(self, worker: subprocess.Popen[str]) -> None:
         worker.send_signal(signal.SIGKILL)

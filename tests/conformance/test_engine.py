@@ -19,7 +19,7 @@ from tests.conformance.test_sqlite import FileHarness
 class VirtualHarness:
     """The memory broker on a virtual clock."""
 
-    short = False
+    short = True
     step = 2.0
     quiet = 0.0
     patience = 5.0

@@ -120,7 +120,7 @@ async def two_waiting_consumers_both_get_work(harness: Harness) -> None:
 
 
 async def thousands_of_messages_reach_four_consumers_exactly_once(harness: Harness) -> None:
-    count = 2_000 if harness.short else 10_000
+    count = 10_000 if harness.short else 100_000
     async with bench(harness, priorities=3) as b:
         seen: list[str] = []
         async with asyncio.TaskGroup() as group:

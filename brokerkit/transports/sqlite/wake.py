@@ -95,13 +95,13 @@ class Bell:
                 Path(address).unlink()
 
     def _bind(self, directory: Path) -> None:
+        address = str(directory / f"{os.getpid()}-{secrets.token_hex(4)}")
+        if len(os.fsencode(address)) > _LONGEST_PATH:
+            raise OSError("the path is too long for a socket")
         directory.mkdir(mode=0o700, exist_ok=True)
         info = directory.lstat()
         if info.st_uid != os.geteuid() or info.st_mode & 0o022:
             raise PermissionError(f"{directory} belongs to somebody else")
-        address = str(directory / f"{os.getpid()}-{secrets.token_hex(4)}")
-        if len(os.fsencode(address)) > _LONGEST_PATH:
-            raise OSError("the path is too long for a socket")
         ear = _new_socket()
         try:
             ear.bind(address)
