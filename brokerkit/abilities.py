@@ -1,5 +1,9 @@
 """What only some brokers can do: one protocol each. A transport that declares an ability is tested for it by the
-conformance suite; asking another for it raises ``MissingCapability``."""
+conformance suite; asking another for it raises ``MissingCapability``.
+
+A class that has the methods may still not have the ability as connected (a cluster, an old version): ask the functions
+``…_of``, which look at its ``capabilities`` too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from brokerkit.outcome import Outcome, Reason
 from brokerkit.records import TaskRecord
 from brokerkit.store import Store
 from brokerkit.topology import Topology
+from brokerkit.transport import Transport
 
 
 class Committed(enum.Enum):
@@ -216,3 +221,27 @@ class Replay(Protocol):
     async def replay(self, log: str, group: str, *, since: float = 0.0) -> int:
         """Add the entries since a time (seconds since the epoch) to the group's backlog; returns how many."""
         ...
+
+
+def atomic_commit_of(transport: Transport) -> AtomicCommit | None:
+    """The ability to commit in one step, where the broker as connected has it."""
+    offered = transport.capabilities.atomic_commit
+    return transport if offered and isinstance(transport, AtomicCommit) else None
+
+
+def cancel_waiting_of(transport: Transport) -> CancelWaiting | None:
+    """The ability to cancel what waits, where the broker as connected has it."""
+    offered = transport.capabilities.cancel != "none"
+    return transport if offered and isinstance(transport, CancelWaiting) else None
+
+
+def dead_letters_of(transport: Transport) -> DeadLetters | None:
+    """The ability to handle dead letters, where the broker as connected has it."""
+    offered = transport.capabilities.redrive
+    return transport if offered and isinstance(transport, DeadLetters) else None
+
+
+def signals_of(transport: Transport) -> Signals | None:
+    """The ability to reach workers, where the broker as connected has it."""
+    offered = transport.capabilities.signals
+    return transport if offered and isinstance(transport, Signals) else None

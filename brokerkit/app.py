@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from brokerkit.abilities import DeadLetters, DeadMessage
+from brokerkit.abilities import DeadLetters, DeadMessage, dead_letters_of
 from brokerkit.calls import NO_OPTIONS, Call, SendOptions, TaskProfile, any_result
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.codec import check_nesting, encode
@@ -370,9 +370,10 @@ class App(Tasks):
 
     def _dead_letters(self) -> DeadLetters:
         transport = self._open.transport
-        if not isinstance(transport, DeadLetters):
+        dead_letters = dead_letters_of(transport)
+        if dead_letters is None:
             raise MissingCapability(f"{transport.capabilities.name} cannot look into dead-letter queues")
-        return transport
+        return dead_letters
 
 
 def _name(queue: str | Queue) -> str:

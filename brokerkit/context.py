@@ -42,9 +42,10 @@ class Context:
         source: The queue, or ``log@group``, it came from.
         started: When this attempt started, seconds since the epoch.
         followups: What the handler has left so far.
+        ended: The attempt is over: nothing can be left any more.
     """
 
-    __slots__ = ("_cancelled", "_delivery", "_services", "args", "followups", "message", "source", "started")
+    __slots__ = ("_cancelled", "_delivery", "_services", "args", "ended", "followups", "message", "source", "started")
 
     def __init__(self, delivery: Delivery, services: Services, started: float) -> None:
         self.message: Message = delivery.message
@@ -52,6 +53,7 @@ class Context:
         self.started = started
         self.args: dict[str, Any] = {}
         self.followups: list[Outgoing] | None = None
+        self.ended = False
         self._delivery = delivery
         self._services = services
         self._cancelled: threading.Event | None = None
@@ -138,6 +140,8 @@ class Context:
 
     async def in_thread(self, function: Callable[[], Any]) -> Any:
         """Run a sync function in the worker's thread pool; how sync handlers are run."""
+        if self._cancelled is None:
+            self._cancelled = threading.Event()  # here, so that the thread and ``cancel`` never make one each
         return await self._services.in_thread(self, function)
 
     async def send(self, call: Call[Any]) -> str:
@@ -174,6 +178,8 @@ class Context:
 
     def _leave(self, compose: Callable[[Origin], Outgoing], given_id: str | None) -> str:
         message = self.message
+        if self.ended:
+            raise RuntimeError(f"this attempt at {message.name} {message.id} has ended: a follow-up would be lost")
         if self.followups is None:
             self.followups = []
         attempt = message.attempt + message.postponed

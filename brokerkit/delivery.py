@@ -54,7 +54,8 @@ class Flag(enum.Flag):
     EXPIRED = enum.auto()
     """Past ``message.expires`` by the broker's clock; never in a dead-letter queue."""
     UNDECODABLE = enum.auto()
-    """Not a message of ours nor a readable foreign one; ``message.body`` holds what was found."""
+    """Not a message of ours nor a readable foreign one; ``message.body`` holds what was found. The only flag with which
+    ``message.id`` may be empty: every other message is known by its id, so a foreign one that has none is given one."""
 
 
 class Delivery(msgspec.Struct, eq=False, weakref=True):
@@ -64,10 +65,14 @@ class Delivery(msgspec.Struct, eq=False, weakref=True):
         message: The message.
         lane: Where it came from.
         deliveries: How often the broker has delivered it in this attempt, 1 for the first time. A suspicion,
-            not a verdict: a crash raises it for every neighbour.
+            not a verdict: a crash raises it for every neighbour. With run and attempt it is the fence, so it never
+            falls while the attempt lasts: where the transport itself makes a new copy of the message (a start mark that
+            ``MOVED``, a release), the copy carries the count on. A broker that only tells the first delivery from a
+            later one counts every later one as the third, lest a poisonous message never become a suspect.
         token: The transport's own; opaque.
         starts: Durable start marks, see ``Subscription.mark_start``.
-        marked: A start mark was written for this very delivery.
+        marked: A start mark was written for this very delivery; also true of the first delivery of the copy that a mark
+            has ``MOVED`` to, else it would be marked and moved for ever.
         flags: What the transport noticed.
         lost: The transport no longer holds it: stop caring, settling will answer LOST.
         on_lost: Called once, on the event loop, when ``lost`` becomes true.

@@ -22,7 +22,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """One message, the same on every broker.
 
     Args:
-        id: Stable over retries, redeliveries and redrives; the task's id.
+        id: Stable over retries, redeliveries and redrives; the task's id. Never empty: the transport gives one to a
+            foreign message that has none.
         name: The wire name: a task's name, or an event's type; "" where a foreign message has none.
         body: Encoded as ``content_type`` says.
         content_type: ``application/msgpack`` or ``application/json``; a foreign message may say anything.

@@ -21,7 +21,7 @@ class Reason(enum.StrEnum):
     CRASH_LOOP = "crash_loop"
     """It was being run alone each time its worker died, ``max_deliveries`` times."""
     TOO_MANY_DELIVERIES = "too_many_deliveries"
-    """``RetryLater`` or an uncounted return came ``max_deliveries`` times too often."""
+    """``RetryLater`` came again in the last attempt that ``max_deliveries`` and the retry policy allow."""
     DECODE_ERROR = "decode_error"
     """The body cannot be read, is too large or too deep, or does not fit the handler's annotations."""
     UNKNOWN_TASK = "unknown_task"

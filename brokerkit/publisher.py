@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,13 +14,15 @@ from brokerkit.middleware import Send, SendMiddleware
 from brokerkit.store import Put, Store
 from brokerkit.transport import Published, Transport
 
+_log = logging.getLogger("brokerkit")
+
 
 class Publisher:
     """Publishes batches through the middleware.
 
     Args:
         transport: Where to.
-        store: Where PENDING records go when the transport does not keep them with the message; None for nowhere.
+        store: Where PENDING records go before the message; None when the transport keeps them with it, or nobody does.
         clock: Supplies the time.
         middleware: Wraps every publish, the first one outermost.
         deadline: Seconds for one publish.
@@ -38,7 +41,6 @@ class Publisher:
         self._store = store
         self._clock = clock
         self.deadline = deadline
-        self._with_message = transport.capabilities.atomic_records
         send: Send = self._send
         for wrap in reversed(middleware):
             send = wrap(send)
@@ -60,9 +62,9 @@ class Publisher:
             raise publish_error(messages, failed)
 
     async def _send(self, messages: Sequence[Outgoing]) -> Sequence[Published]:
-        if self._with_message or self._store is None:
+        if self._store is None:
             return await self._transport.publish(messages, deadline=self.deadline)
-        unkept = await self._put_pending(self._store, messages)
+        unkept, new = await self._put_pending(self._store, messages)
         bare = [
             msgspec.structs.replace(outgoing, record=None) if outgoing.record is not None else outgoing
             for outgoing in messages
@@ -70,31 +72,35 @@ class Publisher:
         ]
         published = iter(await self._transport.publish(bare, deadline=self.deadline) if bare else ())
         answers = [unkept.get(outgoing.message.id) or next(published) for outgoing in messages]
-        await self._forget_refused(self._store, messages, answers)
+        gone = [
+            outgoing.message.id
+            for outgoing, answer in zip(messages, answers, strict=True)
+            if outgoing.message.id in new and answer not in (Published.CONFIRMED, Published.UNKNOWN)
+        ]
+        if gone:
+            await self._forget(self._store, gone)
         return answers
 
-    async def _put_pending(self, store: Store, messages: Sequence[Outgoing]) -> dict[str, Published]:
-        """Store PENDING records; returns the answers to messages that stay here because theirs was not taken."""
+    async def _put_pending(self, store: Store, messages: Sequence[Outgoing]) -> tuple[dict[str, Published], set[str]]:
+        """Store PENDING records; returns the answers to messages that stay here because theirs was not taken, and the
+        ids of those that were."""
         records = [outgoing.record for outgoing in messages if outgoing.record is not None]
         if not records:
-            return {}
+            return {}, set()
         answers = dict(zip((record.id for record in records), await store.put(records), strict=True))
         failed = [task_id for task_id, answer in answers.items() if answer is Put.ERROR]
         if len(failed) == len(messages):
             raise StoreError("the store did not take the PENDING records; nothing was published")
         unkept = dict.fromkeys(failed, Published.UNKNOWN)
         unkept.update((task_id, Published.REFUSED) for task_id, answer in answers.items() if answer is Put.TOO_LARGE)
-        return unkept
+        return unkept, {task_id for task_id, answer in answers.items() if answer is Put.STORED}
 
-    async def _forget_refused(self, store: Store, messages: Sequence[Outgoing], answers: Sequence[Published]) -> None:
-        """A message that is surely nowhere leaves no PENDING record behind."""
-        gone = [
-            outgoing.message.id
-            for outgoing, answer in zip(messages, answers, strict=True)
-            if outgoing.record is not None and answer not in (Published.CONFIRMED, Published.UNKNOWN)
-        ]
-        if gone:
+    async def _forget(self, store: Store, gone: Sequence[str]) -> None:
+        """A message that is surely nowhere leaves no PENDING record behind, if the store can be reached."""
+        try:
             await store.delete(gone)
+        except StoreError as error:  # what became of the messages must be told all the same
+            _log.warning("%d PENDING records of messages that were refused stay: %s", len(gone), error)
 
 
 _ERRORS: dict[Published, tuple[type[PublishFailed], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -155,9 +156,18 @@ def _receive(
 
     def call_sync(context: Context) -> Any:
         work = partial(function, context, **context.args) if takes_context else partial(function, **context.args)
-        return context.in_thread(work)
+        return context.in_thread(partial(_done, work))
 
     return fold(middleware, call_async if is_async else call_sync)
+
+
+def _done(work: Callable[[], Any]) -> Any:
+    """What a sync function returns. A coroutine says that its work is not done: it would be acknowledged undone."""
+    value = work()
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError("the handler is no `async def` but returned a coroutine; a decorator may hide that it is one")
+    return value
 
 
 def plans_of(handlers: Iterable[str], topology: Topology) -> list[SourcePlan]:

@@ -7,7 +7,7 @@ import logging
 from weakref import WeakValueDictionary
 
 from brokerkit.clock import Clock
-from brokerkit.errors import ConnectionLost, DecodeError, MissingCapability
+from brokerkit.errors import ConnectionLost, DecodeError, MissingCapability, StoreError
 from brokerkit.handle import Waiter
 from brokerkit.records import TaskRecord
 from brokerkit.replies import Reply, reply_from, unpack
@@ -86,7 +86,11 @@ class Results:
         if self._store is None:
             return None
         record: TaskRecord | None
-        (record,) = await self._store.get([task_id])
+        try:
+            (record,) = await self._store.get([task_id])
+        except StoreError as error:  # a reply may come all the same, and the store may come back
+            _log.warning("the store cannot be asked for the result of task %s: %s", task_id, error)
+            return None
         return reply_from(record) if record is not None and record.status.terminal else None
 
     async def _pause(self, waiter: Waiter, limit: float) -> None:
@@ -108,6 +112,14 @@ class Results:
             waiter.arrived.discard(wake)
 
     async def _read(self, opened: asyncio.Future[str]) -> None:
+        try:
+            await self._read_inbox(opened)
+        finally:
+            if not opened.done():  # who waits for the address must not wait for ever
+                opened.set_exception(ConnectionLost("the inbox could not be opened"))
+                opened.exception()  # looked at, so that it is not reported as forgotten
+
+    async def _read_inbox(self, opened: asyncio.Future[str]) -> None:
         async with self._transport.replies() as inbox:
             opened.set_result(inbox.address)
             while messages := await inbox.receive():

@@ -36,12 +36,14 @@ class Signature:
         names: Names of the parameters that travel, in order.
 
     Raises:
-        ConfigurationError: A parameter cannot travel, or an annotation cannot be resolved.
+        ConfigurationError: A parameter cannot travel, an annotation cannot be resolved, or it is a generator function.
     """
 
     def __init__(self, function: Callable[..., Any], context_type: type) -> None:
         self.where = f"{function.__module__}.{function.__qualname__}"
         self.is_async = inspect.iscoroutinefunction(function)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(f"{self.where} is a generator function: calling it runs nothing; use return")
         hints = self._hints(function)
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())

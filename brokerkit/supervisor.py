@@ -38,7 +38,12 @@ class Supervisor:
         self._body = asyncio.current_task()
         self._task = asyncio.create_task(self._run(ready), name=self._name)
         self._task.add_done_callback(self._ended)
-        await ready.wait()
+        try:
+            await ready.wait()
+        except BaseException:
+            self._body = None
+            self._stop.set()
+            raise
         return self
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -46,7 +51,11 @@ class Supervisor:
         if self._group is None:
             work.close()
             raise RuntimeError(f"{self._name} is not running")
-        task = self._group.create_task(work, name=f"{self._name}: {name}")
+        try:
+            task = self._group.create_task(work, name=f"{self._name}: {name}")
+        except RuntimeError:  # another task has died and this group is ending
+            work.close()
+            raise
         self._children.add(task)
         task.add_done_callback(self._child_ended)
 

@@ -303,7 +303,7 @@ class Tasks:
 
         Raises:
             DuplicateTask: Another subscriber takes the same events.
-            ConfigurationError: A log without a group, or a group without a log.
+            ConfigurationError: A log without a group, a group without a log, or an option that does not exist.
         """
         return lambda function: self._add_subscriber(function, source, options)
 
@@ -328,6 +328,10 @@ class Tasks:
         return task
 
     def _add_subscriber(self, function: F, source: Queue | Log | str, options: SubscribeKeywords) -> F:
+        if unknown := options.keys() - SubscribeKeywords.__annotations__.keys():
+            raise ConfigurationError(f"subscribe() takes no {', '.join(sorted(unknown))}")
+        if not isinstance(source, Queue | Log | str):
+            raise ConfigurationError(f"subscribe to a Queue, the name of one, or a Log, not {source!r}")
         group = options.get("group")
         kind, retry = options.get("type"), options.get("retry")
         if isinstance(source, Log):

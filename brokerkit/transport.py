@@ -83,7 +83,8 @@ class StartMark(enum.Enum):
     MARKED = "marked"
     """Written; ``delivery.starts`` has been raised. Run it."""
     MOVED = "moved"
-    """The mark travels in a new copy that will be delivered; this delivery is settled. Do not run it."""
+    """The mark travels in a new copy that will be delivered, ``marked`` the first time, with ``deliveries`` carried on;
+    this delivery is settled. Do not run it."""
     LOST = "lost"
     """The delivery is no longer ours. Do not run it."""
 
@@ -134,6 +135,9 @@ class Subscription(Protocol):
         ``most`` bounds what is taken of a source altogether, by its key: what a lane could give is then left behind
         for as long as more urgent lanes of that source fill the bound. A source that is not in it has no such bound.
 
+        What a broker pushes beyond the last ``limit`` is kept from other workers: the transport gives it back when it
+        is not asked for within about a second.
+
         A lane that is missing or 0 is not read. Lanes of one source come most urgent first, each lane in the order of
         publishing (a redelivered message comes before younger ones where the broker can). Cancelling it loses
         nothing: what was taken meanwhile is returned by the next call, or released on close. Returns an empty
@@ -145,14 +149,17 @@ class Subscription(Protocol):
         """Carry out outcomes, an answer per item in order, each on its own. Durable where the broker is.
 
         ``Redeliver`` and ``DeadLetter`` move the message in one step where the broker can, else publish with
-        confirmation first and acknowledge after. Settling twice, or after a loss, answers LOST and changes nothing.
+        confirmation first and acknowledge after. ``Redeliver`` by more than ``Capabilities.delayed`` waits that long.
+        Settling twice, or after a loss, answers LOST and changes nothing.
         Raises ``TransportError`` only when no item's fate is known; then nothing was acknowledged as far as known.
         """
         ...
 
     async def mark_start(self, deliveries: Sequence[Delivery]) -> Sequence[StartMark]:
         """Write a durable start mark for each: one more start, kept with the message through crashes. ``Redeliver``
-        begins again at no starts, a release takes back the mark of its own delivery."""
+        begins again at no starts, a release takes back the mark of its own delivery. A broker that cannot change a
+        message publishes a copy with confirmation first and acknowledges after, both for the mark and for its release.
+        Raises ``TransportError`` when none was written."""
         ...
 
     async def pause(self) -> None:
@@ -206,7 +213,9 @@ class Transport(Protocol):
         """Publish, an answer per message in order. CONFIRMED means in every target, as safe as the broker is.
 
         One message enters each target once, whatever number of bindings match. ``message.due`` in the future
-        delays it at the broker. Messages of one call that take the same route keep their order.
+        delays it at the broker. Messages of one call that take the same route keep their order. What the broker can
+        never take (a delay beyond ``Capabilities.delayed``, a message over its limit) is REFUSED, lest it be tried for
+        ever. Raises ``TransportError`` only when no message's fate is known; ``BrokerBlocked`` when none has left.
 
         Args:
             messages: What to publish.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from brokerkit.abilities import AtomicCommit, Presence, Presences, Signals
+from brokerkit.abilities import Presence, Presences, Signals, atomic_commit_of, signals_of
 from brokerkit.calls import Composer
 from brokerkit.clock import Clock
 from brokerkit.context import Context
@@ -109,7 +109,7 @@ class Engine:
             worker=name,
             max_unsettled=settings.max_unsettled,
         )
-        self._commit.on_settled = self._intake.room_changed
+        self._commit.on_settled = self._intake.settled
         transport = environment.transport
         self._upkeep = Upkeep(
             clock,
@@ -124,7 +124,7 @@ class Engine:
         environment, deadline = self._environment, self._settings.publish_deadline
         transport, store = environment.transport, environment.store
         replier = Replier(transport, self._clock, environment.ids, limit=environment.result_limit, deadline=deadline)
-        atomic = transport if isinstance(transport, AtomicCommit) and environment.shared else None
+        atomic = atomic_commit_of(transport) if environment.shared else None
         return GroupCommit(
             self._subscription,
             environment.publisher,
@@ -145,8 +145,8 @@ class Engine:
         supervisor.spawn(self._intake.quarantine.run(), "quarantine")
         supervisor.spawn(self._upkeep.run(), "upkeep")
         supervisor.spawn(self._upkeep.beat(), "presence")
-        if isinstance(self._environment.transport, Signals):
-            supervisor.spawn(self._listen(self._environment.transport), "signals")
+        if (signals := signals_of(self._environment.transport)) is not None:
+            supervisor.spawn(self._listen(signals), "signals")
         supervisor.spawn(self._intake.run(), "intake")
         supervisor.spawn(self._intake.relieve(), "relief")
 
@@ -156,7 +156,7 @@ class Engine:
         self._state = "draining"
         self._intake.stop()
         try:
-            await self._subscription.pause()
+            await self._within(LAST_WORDS, self._subscription.pause(), "intake does not pause")
         except BrokerkitError as error:
             _log.warning("intake could not be paused: %s", error)
         await self._within(self._settings.grace, self.slots.idle(), "handlers still run")
@@ -168,11 +168,8 @@ class Engine:
             on_stuck()
         self.slots.close()
         self._threads.close()
-        try:
-            await self._upkeep.write_progress()
-        except BrokerkitError as error:
-            _log.warning("progress could not be stored: %s", error)
-        await self._upkeep.leave()
+        await self._within(LAST_WORDS, self._upkeep.write_progress(), "progress is not stored")
+        await self._within(LAST_WORDS, self._upkeep.leave(), "the worker's presence is not taken back")
 
     async def _within(self, seconds: float, wait: Coroutine[Any, Any, None], otherwise: str) -> None:
         """Wait at most so many seconds of real time: a drain must end also when the clock stands still."""
@@ -213,7 +210,9 @@ class Engine:
 
     async def in_thread(self, context: Context, function: Callable[[], Any]) -> Any:
         """Run a sync handler. Its time begins when a thread is free."""
-        execution = self.slots.running[(context.source, context.id)]
+        execution = self.slots.running.get((context.source, context.id))
+        if execution is None or execution.context is not context:
+            raise RuntimeError(f"this attempt at {context.name} {context.id} has ended: nothing of it can be run")
 
         def begin() -> None:
             if not execution.begun:  # an async handler that calls a thread has begun before
@@ -235,13 +234,14 @@ class Engine:
 
     def _finished(self, execution: Execution, decision: Decision, now: float) -> None:
         context = execution.context
+        context.ended = True
         if decision.result is not None and len(decision.result) > self._environment.result_limit:
             decision = self._unsendable(execution, decision)
         followups = context.followups if context.followups and decision.status is TaskStatus.SUCCESS else ()
         finished = Finished(execution.delivery, decision, execution.handler, followups, context.started, now)
         finished.progress = self._upkeep.take(context.message.id)
         self._commit.add(finished)
-        self._intake.ended(context)
+        self._intake.ended()
 
     def _unsendable(self, execution: Execution, decision: Decision) -> Decision:
         """A result too large for a reply is found in the record; where none is kept it would be nowhere."""

@@ -13,6 +13,9 @@ from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskS
 from brokerkit.replies import Reply
 from brokerkit.worker.decision import Decision
 
+Key = tuple[str, str]
+"""Source and message id: what a message in hand is known by."""
+
 
 class Finished(msgspec.Struct, eq=False):
     """One delivery whose outcome is decided but not settled.
@@ -25,9 +28,9 @@ class Finished(msgspec.Struct, eq=False):
         started: When the attempt started, None if it did not.
         finished: When it was decided.
         tries: How often committing it has failed.
+        reported: Its report is stored and its reply sent; only settling is left.
         replayed: Its report was found in the store; the reply and the settling are left.
         progress: What it reported last, if that is not written yet.
-        reported: Its report is stored and its reply sent; only settling is left.
     """
 
     delivery: Delivery
@@ -40,6 +43,11 @@ class Finished(msgspec.Struct, eq=False):
     reported: bool = False
     replayed: bool = False
     progress: RecordPatch | None = None
+
+    @property
+    def key(self) -> Key:
+        """What the message is known by."""
+        return (self.delivery.lane.source, self.delivery.message.id)
 
     @property
     def keeps_record(self) -> bool:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping
 
 from brokerkit.clock import Clock
-from brokerkit.context import Context
 from brokerkit.delivery import Delivery, Flag
 from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.lanes import LaneScheduler
@@ -17,10 +16,10 @@ from brokerkit.store import Store
 from brokerkit.transport import Subscription
 from brokerkit.worker.commit import GroupCommit
 from brokerkit.worker.decision import CANCELLED, RELEASED, Decision, expired, refused
-from brokerkit.worker.finished import describe, unstarted
+from brokerkit.worker.finished import Key, describe, unstarted
 from brokerkit.worker.quarantine import SUSPECT_DELIVERIES, Quarantine
 from brokerkit.worker.recovery import Recovery
-from brokerkit.worker.slots import Key, Ready, Slots
+from brokerkit.worker.slots import Ready, Slots
 
 _log = logging.getLogger("brokerkit.worker")
 
@@ -28,6 +27,8 @@ LONG_RUN = 1.0
 """Seconds; when the mean run is longer nothing is fetched ahead."""
 AHEAD = 0.02
 """Seconds of work that are fetched ahead, so that a round trip to the broker never leaves the slots idle."""
+NOTHING_TAKEN = 0.05
+"""Seconds before a subscription that gave nothing is asked again."""
 MOST_AHEAD = 8
 """Most messages fetched ahead for each slot; the least is one."""
 
@@ -64,7 +65,9 @@ class Intake:
         self._scheduler = scheduler
         self._slots = slots
         self._commit = commit
-        self.quarantine = Quarantine(subscription, slots, clock, handlers=handlers, finish=commit.add)
+        self.quarantine = Quarantine(
+            subscription, slots, clock, handlers=handlers, finish=commit.add, room_changed=self.room_changed
+        )
         self.recovery = Recovery(store, clock, worker, finish=commit.add, again=self.recovered, announced=self.ready)
         self._handlers = handlers
         self._clock = clock
@@ -94,6 +97,8 @@ class Intake:
             deliveries = await self._subscription.receive(limits, most)
             self._scheduler.observe(limits, deliveries)
             self.admit(deliveries)
+            if not deliveries:  # paused or closed by somebody else: it answers at once, and the loop must not spin
+                await self._clock.sleep(NOTHING_TAKEN)
 
     async def relieve(self) -> None:
         """Hand back what was fetched ahead when no slot has become free for a while: other workers may have one."""
@@ -152,7 +157,7 @@ class Intake:
 
     def cancel(self, message_id: str, run: int) -> None:
         """End a message that waits here for a slot."""
-        for delivery in self._scheduler.remove(message_id, run):
+        for delivery in self._scheduler.remove(message_id, run) + self.quarantine.remove(message_id, run):
             self._finish_unstarted(delivery, CANCELLED, self.handler_of(delivery))
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
@@ -161,21 +166,43 @@ class Intake:
 
     def _set_aside(self, delivery: Delivery) -> bool:
         """True for a delivery that does not simply start."""
+        if delivery.deliveries > 1 or delivery.starts:  # before its flags: what expired meanwhile may have finished
+            self._came_again(delivery)
+            return True
         if delivery.flags:
             self._refuse_flagged(delivery)
             return True
-        if delivery.deliveries > 1 or delivery.starts:
-            return self._adopted(delivery) or self.recovery.take(delivery, self.handler_of(delivery))
+        return self._announced(delivery)
+
+    def _came_again(self, delivery: Delivery) -> None:
+        key = (delivery.lane.source, delivery.message.id)
+        if self._in_hand(key):
+            if not self._adopted(delivery):
+                self._copies.setdefault(key, []).append(delivery)
+        else:
+            self.recovery.take(delivery, self.handler_of(delivery))
+
+    def _in_hand(self, key: Key) -> bool:
+        """True while a message runs here, or has ended and its report is not stored."""
+        return key in self._slots.running or key in self._commit.reporting
+
+    def _announced(self, delivery: Delivery) -> bool:
+        """True for a delivery whose start is written before it runs."""
         if self._reports_start and (handler := self.handler_of(delivery)) is not None and handler.record == "full":
             return self.recovery.announce(delivery)
         return False
 
     def recovered(self, deliveries: list[Delivery]) -> None:
         """Deliveries that came again and whose run is not known to be over."""
-        suspects = [d for d in deliveries if d.deliveries >= SUSPECT_DELIVERIES or d.starts]
-        for delivery in suspects:
-            self.quarantine.add(delivery)
-        self.ready([d for d in deliveries if not (d.deliveries >= SUSPECT_DELIVERIES or d.starts)])
+        plain: list[Delivery] = []
+        for delivery in deliveries:
+            if delivery.flags:
+                self._refuse_flagged(delivery)
+            elif delivery.deliveries >= SUSPECT_DELIVERIES or delivery.starts:
+                self.quarantine.add(delivery)
+            elif not self._announced(delivery):
+                plain.append(delivery)
+        self.ready(plain)
         self.room_changed()
 
     @property
@@ -193,21 +220,31 @@ class Intake:
                 self._commit.counts.lost += 1
             elif handler is None:
                 self.refuse(delivery, Reason.UNKNOWN_TASK, _unknown(delivery.message, self._handlers))
-            elif (key := (delivery.lane.source, delivery.message.id)) in self._slots.running:
+            elif self._in_hand(key := (delivery.lane.source, delivery.message.id)):
                 self._copies.setdefault(key, []).append(delivery)
             else:
                 return delivery, handler
         self.room_changed()  # what was dropped here has made room
         return None
 
-    def ended(self, context: Context) -> None:
-        """A message has ended; another copy of it may have been waiting."""
-        if self._copies and (copies := self._copies.pop((context.source, context.id), None)):
-            for delivery in copies:
-                if not self.recovery.take(delivery, self.handler_of(delivery)):
-                    self.ready([delivery])
+    def ended(self) -> None:
+        """A message has ended."""
+        if self._copies:
+            self._release_copies()
         if self._full and self._scheduler.waiting * 2 <= self._allowed:
             self.room_changed()
+
+    def settled(self) -> None:
+        """Some messages have been settled."""
+        if self._copies:
+            self._release_copies()
+        self.room_changed()
+
+    def _release_copies(self) -> None:
+        """Copies of messages that are no longer in hand go on: by now the store knows what became of those."""
+        for key in [key for key in self._copies if not self._in_hand(key)]:
+            for delivery in self._copies.pop(key):
+                self.recovery.take(delivery, self.handler_of(delivery))
 
     def handler_of(self, delivery: Delivery) -> Handler | None:
         """Who takes it."""
@@ -216,7 +253,7 @@ class Intake:
     def _adopted(self, delivery: Delivery) -> bool:
         """A message this worker still executes, delivered again: the new delivery replaces the lost one."""
         execution = self._slots.running.get((delivery.lane.source, delivery.message.id))
-        if execution is None or not execution.delivery.lost:
+        if execution is None or not execution.delivery.lost or not _same_attempt(delivery, execution.delivery):
             return False
         execution.delivery = delivery
         execution.context.adopt(delivery)
@@ -235,6 +272,11 @@ class Intake:
 
     def _finish_unstarted(self, delivery: Delivery, decision: Decision, handler: Handler | None) -> None:
         self._commit.add(unstarted(delivery, decision, handler, self._clock.now()))
+
+
+def _same_attempt(one: Delivery, other: Delivery) -> bool:
+    a, b = one.message, other.message
+    return (a.run, a.attempt, a.postponed) == (b.run, b.attempt, b.postponed)
 
 
 def _unknown(message: Message, handlers: Mapping[str, SourceHandlers]) -> str:

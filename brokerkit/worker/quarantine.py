@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from brokerkit.clock import Clock
 from brokerkit.delivery import Delivery
-from brokerkit.errors import BrokerkitError
 from brokerkit.handlers import Handler, SourceHandlers
 from brokerkit.outcome import Reason
 from brokerkit.transport import StartMark, Subscription
-from brokerkit.worker.decision import refused
+from brokerkit.worker.decision import RELEASED, refused
 from brokerkit.worker.finished import Finished, unstarted
+from brokerkit.worker.insisting import insist
 from brokerkit.worker.slots import Slots
-
-_log = logging.getLogger("brokerkit.worker")
 
 SUSPECT_DELIVERIES = 3
 """From this delivery on a message runs in the quarantine slot."""
@@ -35,6 +32,7 @@ class Quarantine:
         clock: Supplies the time.
         handlers: By source key.
         finish: Takes deliveries that are not run.
+        room_changed: Called when a suspect has gone.
     """
 
     def __init__(
@@ -45,12 +43,14 @@ class Quarantine:
         *,
         handlers: Mapping[str, SourceHandlers],
         finish: Callable[[Finished], None],
+        room_changed: Callable[[], None],
     ) -> None:
         self._subscription = subscription
         self._slots = slots
         self._clock = clock
         self._handlers = handlers
         self._finish = finish
+        self._room_changed = room_changed
         self._suspects: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._stopped = False
@@ -65,6 +65,13 @@ class Quarantine:
         self._suspects.append(delivery)
         self._wake.set()
 
+    def remove(self, message_id: str, run: int) -> list[Delivery]:
+        """Take out what waits of one message."""
+        found = [each for each in self._suspects if each.message.id == message_id and each.message.run == run]
+        for delivery in found:
+            self._suspects.remove(delivery)
+        return found
+
     def drain(self) -> list[Delivery]:
         """Start nothing more; returns the waiting suspects, for handing them back."""
         self._stopped = True
@@ -74,17 +81,17 @@ class Quarantine:
 
     async def run(self) -> None:
         """Run suspects one by one until cancelled."""
-        task = asyncio.current_task()
-        assert task is not None
-        while not task.cancelling():  # a handler may have taken the cancellation of this task for its own
+        while True:
             while not self._suspects:
                 self._wake.clear()
                 await self._wake.wait()
             await self._examine(self._suspects.popleft())
+            self._room_changed()
 
     async def _examine(self, delivery: Delivery) -> None:
         if delivery.lost or self._stopped:
-            return  # one taken out just before the drain is released when the subscription closes
+            self._hand_back(delivery)
+            return
         if (delivery.lane.source, delivery.message.id) in self._slots.running:
             self._suspects.append(delivery)  # another copy of it runs; look again when that may have ended
             await self._clock.sleep(0.1)
@@ -98,23 +105,34 @@ class Quarantine:
             self._refuse(delivery, handler, Reason.CRASH_LOOP, text)
         elif handler is None:
             self._refuse(delivery, None, Reason.UNKNOWN_TASK, f"nobody here takes {delivery.message.name[:200]!r}")
-        elif (delivery.marked or await self._mark(delivery)) and not self._stopped:
+        elif delivery.marked or await self._mark(delivery):
+            await self._run(delivery, handler)
+
+    async def _run(self, delivery: Delivery, handler: Handler) -> None:
+        """Run a suspect in a task of its own, since a handler may cancel the task it runs in."""
+
+        async def run() -> None:
             task = asyncio.current_task()
             assert task is not None
             await self._slots.run(delivery, handler, task)
+
+        if self._stopped:
+            self._hand_back(delivery)
+            return
+        async with asyncio.TaskGroup() as alone:
+            alone.create_task(run())
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        self._finish(unstarted(delivery, RELEASED, None, self._clock.now()))
 
     def _refuse(self, delivery: Delivery, handler: Handler | None, reason: Reason, text: str) -> None:
         self._finish(unstarted(delivery, refused(reason, text), handler, self._clock.now()))
 
     async def _mark(self, delivery: Delivery) -> bool:
         """Write the start mark; False when the delivery is no longer ours to run."""
-        pause = 0.05
-        while not delivery.lost:
-            try:
-                (answer,) = await self._subscription.mark_start([delivery])
-                return answer is StartMark.MARKED
-            except BrokerkitError as error:
-                _log.warning("a start mark could not be written, trying again in %.2g s: %s", pause, error)
-                await self._clock.sleep(pause)
-                pause = min(5.0, pause * 2)
-        return False
+
+        async def mark() -> Sequence[StartMark]:
+            return (StartMark.LOST,) if delivery.lost else await self._subscription.mark_start([delivery])
+
+        (answer,) = await insist(mark, self._clock, "a start mark could not be written")
+        return answer is StartMark.MARKED

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from brokerkit.clock import Clock
 from brokerkit.delivery import Delivery
-from brokerkit.errors import BrokerkitError
 from brokerkit.handlers import Handler
 from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.store import Store
 from brokerkit.worker.decision import Decision
 from brokerkit.worker.finished import Finished, followups_restored, running_record
-
-_log = logging.getLogger("brokerkit.worker")
-_LONGEST_PAUSE = 5.0
-
-T = TypeVar("T")
+from brokerkit.worker.insisting import insist
 
 
 class Recovery:
@@ -51,20 +44,19 @@ class Recovery:
         self._finish = finish
         self._again = again
         self._announced = announced
-        self._lookups: list[tuple[Delivery, Handler]] = []
+        self._lookups: list[tuple[Delivery, Handler | None]] = []
         self._starts: list[Delivery] = []
         self._wake = asyncio.Event()
         self.waiting = 0
 
-    def take(self, delivery: Delivery, handler: Handler | None) -> bool:
+    def take(self, delivery: Delivery, handler: Handler | None) -> None:
         """Take a delivery that came again; it comes back through ``again`` or is finished."""
-        if self._store is None or handler is None or not handler.is_task or handler.record == "none":
+        if self._store is None or not _reported(delivery, handler):
             self._again([delivery])
         else:
             self._lookups.append((delivery, handler))
             self.waiting += 1
             self._wake.set()
-        return True
 
     def announce(self, delivery: Delivery) -> bool:
         """Write a RUNNING record before the run; without a store there is nothing to write."""
@@ -87,11 +79,12 @@ class Recovery:
             if starts:
                 await self._record_starts(starts)
 
-    async def _look_up(self, batch: Sequence[tuple[Delivery, Handler]]) -> None:
+    async def _look_up(self, batch: Sequence[tuple[Delivery, Handler | None]]) -> None:
         store = self._store
         assert store is not None
         ids = [delivery.message.id for delivery, _ in batch]
-        records = await self._insist(lambda: store.get(ids))
+        # Running a finished task again because the store is down would be worse than waiting.
+        records = await insist(lambda: store.get(ids), self._clock, "the store does not answer")
         self.waiting -= len(batch)
         again: list[Delivery] = []
         for (delivery, handler), record in zip(batch, records, strict=True):
@@ -106,33 +99,33 @@ class Recovery:
         store = self._store
         assert store is not None
         now = self._clock.now()
-        await self._insist(lambda: store.put([running_record(delivery, now, self._worker) for delivery in batch]))
+        reports = [running_record(delivery, now, self._worker) for delivery in batch]
+        await insist(lambda: store.put(reports), self._clock, "the store does not answer")
         self.waiting -= len(batch)
         self._announced(batch)
 
-    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store until it answers: running a finished task again because the store is down would be worse than
-        waiting, and the leases are kept meanwhile."""
-        pause = 0.05
-        while True:
-            try:
-                return await ask()
-            except BrokerkitError as error:
-                _log.warning("the store does not answer, trying again in %.2g s: %s", pause, error)
-                await self._clock.sleep(pause)
-                pause = min(_LONGEST_PAUSE, pause * 2)
+
+def _reported(delivery: Delivery, handler: Handler | None) -> bool:
+    """True when the outcome of a message would be reported; also that of one that nobody takes."""
+    if handler is None:
+        return bool(delivery.message.id)
+    return handler.is_task and handler.record != "none"
 
 
-def _from_record(delivery: Delivery, handler: Handler, record: TaskRecord | None, now: float) -> Finished | None:
-    """The finished run of this very message, or None when it is not over."""
+def _from_record(delivery: Delivery, handler: Handler | None, record: TaskRecord | None, now: float) -> Finished | None:
+    """What is known of the run of this very message, or None when it is not over."""
     message = delivery.message
-    if record is None or record.run != message.run:
+    if record is None:
+        return None
+    if (record.run, record.attempt + record.postponed) > (message.run, message.attempt + message.postponed):
+        # A later attempt has reported: this one's retry was published, only its acknowledgement was lost.
+        return Finished(delivery, Decision(ACK, None), handler, (), None, now)
+    if record.run != message.run:
         return None
     if record.followups and not record.status.terminal:
         # Its report was stored, its follow-ups may not have left: they leave again, under the same ids.
         decision = Decision(ACK, TaskStatus.SUCCESS, None, record.result)
-        followups = followups_restored(record.followups)
-        return Finished(delivery, decision, handler, followups, record.started, now)
+        return Finished(delivery, decision, handler, followups_restored(record.followups), record.started, now)
     if not record.status.terminal:
         return None
     decision = _decision_of(record)

@@ -12,6 +12,7 @@ from brokerkit.message import Outgoing
 from brokerkit.replies import Reply, chunks, pack
 from brokerkit.transport import INBOX_PREFIX, Transport
 from brokerkit.worker.finished import Finished, reply_of
+from brokerkit.worker.insisting import answered
 
 _log = logging.getLogger("brokerkit.worker")
 
@@ -55,6 +56,6 @@ class Replier:
         if not messages:
             return
         try:
-            await self._transport.publish(messages, deadline=self._deadline)
+            await answered(self._transport.publish(messages, deadline=self._deadline))
         except BrokerkitError as error:
             _log.warning("%d replies could not be sent: %s", len(messages), error)

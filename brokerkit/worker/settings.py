@@ -32,8 +32,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "sync_threads", "max_unsettled"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: give at least 1")
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name}={number!r}: give a whole number, at least 1")
+        queues: object = self.queues
+        if not isinstance(queues, tuple | list) or not all(isinstance(key, str) for key in queues):
+            raise ValueError(f"queues={queues!r}: give the names of queues and groups, as a tuple")
         for name in ("grace", "loop_lag", "publish_deadline"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)}: give seconds >= 0")

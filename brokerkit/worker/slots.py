@@ -33,10 +33,8 @@ from brokerkit.worker.decision import (
     succeeded,
     unreturnable,
 )
+from brokerkit.worker.finished import Key
 from brokerkit.worker.stepping import stepped
-
-Key = tuple[str, str]
-"""Source and message id: what a running message is known by."""
 
 Ready = tuple[Delivery, Handler]
 
@@ -134,6 +132,7 @@ class Slots:
         self._deadlines = Deadlines(clock, self.running, self._overdue)
         self._sleeping: list[asyncio.Future[None]] = []
         self._slots = 0
+        self._closed = False
         self._supervisor: Supervisor | None = None
         self._all_idle: asyncio.Future[None] | None = None
 
@@ -177,6 +176,8 @@ class Slots:
                     await asyncio.sleep(0)
         finally:
             self._slots -= 1
+        if self._source.waiting and not self._closed:
+            self.wake(1)  # a new slot serves those who counted on this one
 
     async def _sleep(self) -> None:
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -259,7 +260,8 @@ class Slots:
             await asyncio.shield(self._all_idle)
 
     def close(self) -> None:
-        """Stop watching deadlines."""
+        """Stop watching deadlines, and start no more slots."""
+        self._closed = True
         self._deadlines.close()
 
     def _returned(self, execution: Execution, value: Any) -> Decision:

@@ -46,10 +46,11 @@ class ThreadPool:
             loop = asyncio.get_running_loop()
             future: asyncio.Future[Any] = loop.create_future()
             context = contextvars.copy_context()
-            self._jobs.put((lambda: context.run(function), loop, future))
             if self._started < self._size and self._started <= self.busy:
+                name = f"brokerkit-handler-{self._started + 1}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()  # may fail: nothing is queued yet
                 self._started += 1
-                threading.Thread(target=self._work, name=f"brokerkit-handler-{self._started}", daemon=True).start()
+            self._jobs.put((lambda: context.run(function), loop, future))
             self.busy += 1
             try:
                 return await _uninterrupted(future, cancel)

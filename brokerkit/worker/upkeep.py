@@ -11,9 +11,10 @@ from brokerkit.abilities import Presence, Presences
 from brokerkit.clock import Clock
 from brokerkit.context import Context
 from brokerkit.errors import BrokerkitError
-from brokerkit.records import RecordPatch, TaskRecord
-from brokerkit.store import Store
+from brokerkit.records import RecordPatch
+from brokerkit.store import Put, Store
 from brokerkit.worker.finished import running_record
+from brokerkit.worker.insisting import answered
 from brokerkit.worker.slots import Execution
 
 _log = logging.getLogger("brokerkit.worker")
@@ -59,6 +60,8 @@ class Upkeep:
 
     def report(self, context: Context, fraction: float | None, note: str) -> None:
         """Keep the newest progress of a task until the next tick."""
+        if self._store is None:
+            return
         with self._lock:
             self._progress[context.id] = RecordPatch(
                 id=context.id, fence=context.fence, progress=fraction, note=note or None
@@ -75,11 +78,8 @@ class Upkeep:
         """Write records each half second while there is something to write."""
         while True:
             await self._clock.sleep(PROGRESS_EVERY)
-            try:
-                await self._write_starts()
-                await self.write_progress()
-            except BrokerkitError as error:
-                _log.warning("progress could not be stored: %s", error)
+            await self._write_starts()
+            await self.write_progress()
 
     async def beat(self) -> None:
         """Announce the worker until cancelled."""
@@ -97,7 +97,7 @@ class Upkeep:
     async def _announce(self, ttl: float) -> None:
         assert self._presences is not None
         try:
-            await self._presences.announce(self._presence(), ttl=ttl)
+            await answered(self._presences.announce(self._presence(), ttl=ttl))
         except BrokerkitError as error:
             _log.warning("the worker's presence could not be written: %s", error)
 
@@ -105,19 +105,38 @@ class Upkeep:
         if self._store is None:
             return
         before = self._clock.now() - REPORT_AFTER
-        reports: list[TaskRecord] = []
-        for execution in self._running.values():
-            handler, started = execution.handler, execution.context.started
-            if started > before or execution.reported or not handler.is_task or handler.record == "none":
-                continue
-            execution.reported = True
-            reports.append(running_record(execution.delivery, started, self._worker))
-        if reports:
-            await self._store.put(reports)
+        due = [execution for execution in self._running.values() if _is_due(execution, before)]
+        if not due:
+            return
+        reports = [running_record(each.delivery, each.context.started, self._worker) for each in due]
+        try:
+            answers = await answered(self._store.put(reports))
+        except BrokerkitError as error:
+            _log.warning("running tasks could not be reported: %s", error)
+            return
+        for execution, answer in zip(due, answers, strict=True):
+            execution.reported = answer is not Put.ERROR
 
     async def write_progress(self) -> None:
-        """Write what has been reported since the last tick."""
+        """Write what has been reported and not been written yet; what fails is tried again, or leaves with the
+        outcome."""
         with self._lock:
-            patches, self._progress = list(self._progress.values()), {}
-        if patches and self._store is not None:
-            await self._store.patch(patches)
+            patches = list(self._progress.values())
+        if not patches or self._store is None:
+            return
+        try:
+            answers = await answered(self._store.patch(patches))
+        except BrokerkitError as error:
+            _log.warning("progress could not be stored: %s", error)
+            return
+        with self._lock:
+            for patch, answer in zip(patches, answers, strict=True):
+                if answer is not Put.ERROR and self._progress.get(patch.id) is patch:
+                    del self._progress[patch.id]
+
+
+def _is_due(execution: Execution, before: float) -> bool:
+    handler = execution.handler
+    return (
+        execution.context.started <= before and not execution.reported and handler.is_task and handler.record != "none"
+    )

@@ -17,7 +17,7 @@ from brokerkit.transports.sqlite.publishing import Commit, Publish, PublishRepli
 from brokerkit.transports.sqlite.routes import Routes
 from brokerkit.transports.sqlite.subscription import SqliteSubscription
 from brokerkit.transports.sqlite.transaction import Transaction
-from brokerkit.transports.sqlite.wake import Bell
+from brokerkit.transports.sqlite.wake import MESSAGES, REPLIES, SIGNALS, Bell
 
 T = TypeVar("T")
 
@@ -175,11 +175,12 @@ class SqliteBroker:
         self._keeper.stop()
 
     def _rung(self) -> None:
-        self.bell.hush()
-        for subscription in self.subscriptions:
+        heard = self.bell.hush()
+        for subscription in self.subscriptions if heard & MESSAGES else ():
             subscription.wake()
         for owner in self.listeners:
-            owner.wake(())
+            if (heard & REPLIES and owner.inbox is not None) or (heard & SIGNALS and owner.signals):
+                owner.wake(())
 
     def _stop_listening(self) -> None:
         if self.bell.ear is not None:

@@ -109,7 +109,7 @@ def _again(now: float, home: int, target: Target, entry: Entry) -> tuple[Any, ..
     """The row of a new run at attempt 1; what cannot be decoded goes back as it is."""
     expires = None if target.ttl is None else now + target.ttl
     if entry.message is None:
-        return (home, 0, entry.id, None, expires, now, entry.body)
+        return (home, 0, None, expires, now, entry.id, entry.body)
     message = entry.message
     over = message.expires is not None and message.expires <= now
     fresh = msgspec.structs.replace(
@@ -121,4 +121,4 @@ def _again(now: float, home: int, target: Target, entry: Entry) -> tuple[Any, ..
         # It would expire again at once; whoever sends it back wants it to run.
         expires=None if over else message.expires,
     )
-    return (home, target.lane(message.priority), message.id, None, expires, now, encode(fresh))
+    return (home, target.lane(message.priority), None, expires, now, message.id, encode(fresh))

@@ -11,7 +11,7 @@ from brokerkit.transports.sqlite.owners import Owner, Owners, Peer
 from brokerkit.transports.sqlite.retention import trim
 from brokerkit.transports.sqlite.routes import Routes
 from brokerkit.transports.sqlite.transaction import Transaction
-from brokerkit.transports.sqlite.wake import Bell
+from brokerkit.transports.sqlite.wake import MESSAGES, REPLIES, SIGNALS, Bell
 from brokerkit.transports.sqlite.writer import Chore, Writer
 
 LOOK_OUT = 1.0
@@ -56,13 +56,16 @@ class Keeper:
         if not (tx.woken or tx.inboxes or tx.signalled):
             return
         for owner in self._owners.mine.values():
-            if _concerns(owner, owner.id, tx):
+            if _concern(owner, tx):
                 tx.after.append(_waking(owner, tx))
         if self._routes.newest_owner > self._newest_owner:
             self._look_around()
         # One datagram for each process, whatever number of its owners are concerned.
-        sockets = {peer.socket: peer.member for peer in self._owners.peers if _concerns(peer, peer.id, tx)}
-        dead = [member for socket, member in sockets.items() if not self._bell.ring(socket)]
+        rings: dict[tuple[str, str], int] = {}
+        for peer in self._owners.peers:
+            if what := _concern(peer, tx):
+                rings[peer.socket, peer.member] = rings.get((peer.socket, peer.member), 0) | what
+        dead = [member for (socket, member), what in rings.items() if not self._bell.ring(socket, what)]
         if dead:
             self._reclaim(dead)
 
@@ -107,8 +110,12 @@ class Keeper:
         self._writer.do_now(self._quiet, [call])
 
 
-def _concerns(listener: Owner | Peer, number: int, tx: Transaction) -> bool:
-    return not tx.woken.isdisjoint(listener.sources) or number in tx.inboxes or (tx.signalled and listener.signals)
+def _concern(listener: Owner | Peer, tx: Transaction) -> int:
+    """What a transaction has for a listener, 0 for nothing."""
+    what = 0 if tx.woken.isdisjoint(listener.sources) else MESSAGES
+    if listener.id in tx.inboxes:
+        what |= REPLIES
+    return what | SIGNALS if tx.signalled and listener.signals else what
 
 
 def _waking(owner: Owner, tx: Transaction) -> Callable[[], None]:

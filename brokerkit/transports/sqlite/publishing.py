@@ -44,19 +44,21 @@ class Publish:
         return answers
 
     def _publish(self, placing: Placing, records: RecordBatch, item: Parcel) -> Published:
-        answer = placing.reserve([item])
-        if answer is not Published.CONFIRMED:
-            return answer
-        record = item.outgoing.record
+        outgoing, body = item
+        way = placing.way(outgoing)
+        if way is None:
+            return Published.UNROUTABLE
+        if way.bounded and not placing.reserve(way, len(body)):
+            return Published.FULL
         # A record that knows better stays; only one that cannot be stored keeps its message out.
-        if record is not None and records.put(record) is Put.TOO_LARGE:
+        if outgoing.record is not None and records.put(outgoing.record) is Put.TOO_LARGE:
             return Published.REFUSED
-        placing.add(item)
-        return answer
+        placing.add(way, outgoing.message, body)
+        return Published.CONFIRMED
 
 
 def _pending(parcels: Iterable[Parcel]) -> list[TaskRecord]:
-    return [each.outgoing.record for each in parcels if each.outgoing.record is not None]
+    return [outgoing.record for outgoing, _ in parcels if outgoing.record is not None]
 
 
 class PublishReplies(Publish):
@@ -76,7 +78,7 @@ class Bundle(NamedTuple):
 
     verdict: Verdict
     record: TaskRecord | None
-    followups: tuple[Parcel, ...]
+    followups: Sequence[Parcel]
 
 
 class Commit:
@@ -122,8 +124,9 @@ class Commit:
             return refused
         for record in pending if item.record is None else [item.record, *pending]:
             records.put(record)
-        for parcel in item.followups:
-            placing.add(parcel)
+        for outgoing, body in item.followups:
+            if (way := placing.way(outgoing)) is not None:
+                placing.add(way, outgoing.message, body)
         settling.add(item.verdict)
         return Committed.DONE
 
@@ -132,7 +135,7 @@ class Commit:
         mark = room.mark()
         if isinstance(item.verdict.outcome, Ack | DeadLetter):
             room.add(item.verdict.token.source, -1)
-        published = placing.reserve(item.followups)
+        published = placing.reserve_all(item.followups)
         if published is Published.CONFIRMED:
             return None
         room.back(mark)

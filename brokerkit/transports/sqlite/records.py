@@ -66,6 +66,7 @@ class RecordBatch:
         self._retention = records.retention
         self._current = {record.id: record for record in load(tx.connection, ids, tx.now)} if ids else {}
         self._rows: dict[str, tuple[Any, ...]] = {}
+        self._whole = False
         self._judged: _Judged | None = None
 
     def put(self, record: TaskRecord) -> Put:
@@ -101,7 +102,8 @@ class RecordBatch:
     def write(self) -> None:
         """Write all that was taken."""
         if self._rows:
-            self._tx.insert(sql.PUT_RECORDS, list(self._rows.values()), sql.REPLACE_RECORDS)
+            tail = sql.REPLACE_RECORDS if self._whole else sql.REFRESH_RECORDS
+            self._tx.insert(sql.PUT_RECORDS, list(self._rows.values()), tail)
             self._records.written(self._tx, len(self._rows))
 
     def _judge(self, record: TaskRecord) -> _Judged:
@@ -119,7 +121,10 @@ class RecordBatch:
 
     def _keep(self, record: TaskRecord, body: bytes) -> None:
         self._judged = None
-        self._current[record.id] = record
+        old, self._current[record.id] = self._current.get(record.id), record
+        # Without an old one there may yet be a row that has expired, which nothing of may stay.
+        if old is None or (old.name, old.queue, old.created) != (record.name, record.queue, record.created):
+            self._whole = True
         expires = self._tx.now + self._retention.seconds(record.status)
         labels = msgspec.json.encode(record.metadata).decode() if record.metadata else None
         status = record.status.value

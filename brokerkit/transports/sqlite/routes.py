@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,11 +11,33 @@ from brokerkit.errors import TopologyError
 from brokerkit.message import Outgoing
 from brokerkit.topology import Router, Topology, implied, union
 from brokerkit.transports.sqlite import schema, sql
-from brokerkit.transports.sqlite.compile import Plan, Target, compile_topology
+from brokerkit.transports.sqlite.compile import LogPlan, Plan, Target, compile_topology
 from brokerkit.transports.sqlite.transaction import Transaction
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(Topology).decode
+
+
+Line = tuple[int, int, float | None, float | None]
+"""What some messages have in common: their source and lane, when they are due, when they expire."""
+
+
+class Way(NamedTuple):
+    """Where messages of one route go.
+
+    Args:
+        queues: The queues, with their numbers.
+        logs: The logs.
+        bounded: Whether one of them may be full.
+        inbox: The number of the inbox's owner, for replies; then there is nothing else.
+        line: Where all of its messages that are not delayed stand, if that is one place for all.
+    """
+
+    queues: tuple[tuple[int, Target], ...] = ()
+    logs: tuple[LogPlan, ...] = ()
+    bounded: bool = False
+    inbox: int | None = None
+    line: Line | None = None
 
 
 class Routes:
@@ -24,6 +47,7 @@ class Routes:
         plan: What the topology becomes here.
         ids: The number of each source, by its key.
         keys: The key of each source, by its number.
+        straight: Ways through the default exchange, by queue, as far as they have been used.
         newest_owner: The highest owner's id seen; a higher one means that somebody new listens.
     """
 
@@ -34,6 +58,8 @@ class Routes:
         self.newest_owner = 0
         self.single: frozenset[str] = frozenset()
         self._router = Router(Topology("union"))
+        self._ways: dict[tuple[str, ...], Way] = {}
+        self.straight: dict[str, Way] = {}
         self._version = 0
         self._latest = 0.0
         self._fresh_in: Transaction | None = None
@@ -55,12 +81,18 @@ class Routes:
         self._latest = max(self._latest, tx.now)
         return self._latest
 
-    def route(self, outgoing: Outgoing) -> tuple[str, ...]:
-        """The queues and logs a message reaches, () for none."""
+    def way(self, outgoing: Outgoing) -> Way | None:
+        """Where a message goes; None if nowhere."""
         try:
-            return self._router.route(outgoing.exchange, outgoing.routing_key, outgoing.message.headers)
+            names = self._router.route(outgoing.exchange, outgoing.routing_key, outgoing.message.headers)
         except TopologyError:
-            return ()
+            return None
+        if not names:
+            return None
+        way = self._ways.get(names) or self._ways.setdefault(names, self._way(names))
+        if not outgoing.exchange:
+            self.straight[outgoing.routing_key] = way
+        return way
 
     def target(self, source: int) -> Target:
         """The queue or group of that number."""
@@ -95,6 +127,16 @@ class Routes:
         """Declared dead-letter queues must agree with what their owners ask for."""
         implied(topology)
 
+    def _way(self, names: Sequence[str]) -> Way:
+        plan = self.plan
+        logs = tuple(plan.logs[name] for name in names if name in plan.logs)
+        queues = tuple((self.ids[name], plan.targets[name]) for name in names if name not in plan.logs)
+        bounded = any(target.max_length is not None for _, target in queues) or any(
+            each.log.hold_for_groups for each in logs
+        )
+        plain = not logs and len(queues) == 1 and queues[0][1].lanes == 1 and queues[0][1].ttl is None
+        return Way(queues, logs, bounded, line=(queues[0][0], 0, None, None) if plain else None)
+
     def _load(self, tx: Transaction, fragments: Sequence[Topology]) -> None:
         topology = implied(union(fragments))
         self.plan = compile_topology(topology)
@@ -105,6 +147,7 @@ class Routes:
     def _number(self, tx: Transaction) -> None:
         self.ids = dict(tx.connection.execute(sql.SOURCES).fetchall())
         self.keys = {number: key for key, number in self.ids.items()}
+        self.straight, self._ways = {}, {}
 
     def _add_sources(self, tx: Transaction) -> None:
         for key in self.plan.keys:

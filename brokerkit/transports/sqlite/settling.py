@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from brokerkit.delivery import Delivery
 from brokerkit.outcome import Ack, DeadLetter, Outcome, Redeliver, Release
 from brokerkit.transport import Settled, StartMark
 from brokerkit.transports.sqlite import sql
@@ -32,6 +33,11 @@ class Verdict(NamedTuple):
     outcome: Outcome
     marked: bool = False
     priority: int = 5
+
+
+def verdict(delivery: Delivery, outcome: Outcome) -> Verdict:
+    """A delivery and its outcome as the writer wants them."""
+    return Verdict(delivery.token, outcome, delivery.marked, delivery.message.priority)
 
 
 class Settling:

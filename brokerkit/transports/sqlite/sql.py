@@ -11,7 +11,7 @@ from functools import lru_cache
 
 # -- messages ---------------------------------------------------------------------------------------------------
 
-INSERT_MESSAGES = "INSERT INTO messages (source, lane, id, due, expires, at, body) VALUES"
+INSERT_MESSAGES = "INSERT INTO messages (source, lane, due, expires, at, id, body) VALUES"
 
 _CLAIM_LANE = """
     SELECT * FROM (
@@ -227,6 +227,9 @@ PUT_RECORDS = "INSERT INTO records (id, name, queue, status, created, expires, l
 REPLACE_RECORDS = """ ON CONFLICT (id) DO UPDATE SET name = excluded.name, queue = excluded.queue,
     status = excluded.status, created = excluded.created, expires = excluded.expires, labels = excluded.labels,
     body = excluded.body"""
+# What is not set costs no change of its indexes.
+REFRESH_RECORDS = """ ON CONFLICT (id) DO UPDATE SET
+    status = excluded.status, expires = excluded.expires, labels = excluded.labels, body = excluded.body"""
 GET_RECORDS = """
 SELECT json_group_array(length(body)), CAST(group_concat(body, '') AS BLOB)
 FROM records WHERE id IN (SELECT value FROM json_each(?)) AND expires > ?"""
@@ -238,15 +241,3 @@ DROP_SURPLUS_RECORDS = """
 DELETE FROM records WHERE rowid IN (
     SELECT rowid FROM records WHERE status IN ('SUCCESS', 'FAILURE', 'CANCELLED', 'EXPIRED')
     ORDER BY created LIMIT ?)"""
-
-# -- many values ------------------------------------------------------------------------------------------------
-
-MOST_ROWS = 256
-"""Most rows of one INSERT. Beyond 16 rows only multiples of 16 are used: few statements to keep, few steps to take."""
-
-
-@lru_cache(maxsize=64)
-def values(head: str, width: int, rows: int, tail: str = "") -> str:
-    """An INSERT of so many rows of so many values."""
-    row = f"({', '.join('?' * width)})"
-    return f"{head} {', '.join([row] * rows)}{tail}"

@@ -8,9 +8,10 @@ from brokerkit.abilities import Committed, Unit
 from brokerkit.delivery import Delivery, GroupSource, Lane, Source
 from brokerkit.transports.sqlite.broker import SqliteBroker, unknown_source
 from brokerkit.transports.sqlite.database import Database
-from brokerkit.transports.sqlite.placing import parcel
+from brokerkit.transports.sqlite.placing import parcels
 from brokerkit.transports.sqlite.publishing import Bundle
-from brokerkit.transports.sqlite.subscription import SqliteSubscription, verdict
+from brokerkit.transports.sqlite.settling import verdict
+from brokerkit.transports.sqlite.subscription import SqliteSubscription
 from brokerkit.transports.sqlite.transaction import Transaction
 
 
@@ -39,7 +40,7 @@ def _let_go(broker: SqliteBroker, delivery: Delivery) -> SqliteSubscription | No
 
 
 def _bundle(unit: Unit) -> Bundle:
-    return Bundle(verdict(unit.delivery, unit.outcome), unit.record, tuple(map(parcel, unit.followups)))
+    return Bundle(verdict(unit.delivery, unit.outcome), unit.record, parcels(unit.followups))
 
 
 def subscribe(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from brokerkit.clock import Timer
 from brokerkit.delivery import Delivery, Lane
-from brokerkit.errors import ConnectionLost
+from brokerkit.errors import ConnectionLost, TransportError
 from brokerkit.outcome import RELEASE, Outcome
 from brokerkit.transport import Settled, StartMark
 from brokerkit.transports.sqlite.claiming import Claim, Claimed, Wanted, deliveries
@@ -15,7 +15,7 @@ from brokerkit.transports.sqlite.database import Call, Database
 from brokerkit.transports.sqlite.feed import Gate
 from brokerkit.transports.sqlite.owners import Owner, Owners
 from brokerkit.transports.sqlite.routes import Routes
-from brokerkit.transports.sqlite.settling import MarkStart, Settle, Verdict
+from brokerkit.transports.sqlite.settling import MarkStart, Settle, verdict
 
 _RETRY = 0.5
 """Seconds after which a claim that failed (a full disk, a locked file) is tried again."""
@@ -46,6 +46,7 @@ class SqliteSubscription:
         self._gate = Gate()
         self._claiming: asyncio.Future[list[Claimed]] | None = None
         self._wakes = 0
+        self._waiting: tuple[Mapping[Lane, int], Mapping[str, int]] | None = None
         self._timer: Timer | None = None
         self._paused = self._closed = self._dead = False
 
@@ -67,7 +68,11 @@ class SqliteSubscription:
             if self._stash and (found := self._take(limit, most or {})):
                 return found
             self._ask(limit, most or {})
-            await self._gate.wait()
+            self._waiting = (limit, most or {})
+            try:
+                await self._gate.wait()
+            finally:
+                self._waiting = None
         if self._dead:
             raise ConnectionLost(f"the use of {self._database.path} was abandoned")
         return []
@@ -77,7 +82,13 @@ class SqliteSubscription:
         keys = {self._keys[source] for source in sources if source in self._keys}
         self._empty = {lane for lane in self._empty if lane.source not in keys} if keys else set()
         self._wakes += 1
-        self._gate.open()
+        if self._waiting is None or self._paused or self._closed:
+            self._gate.open()
+            return
+        try:  # a turn of the event loop sooner than by waking whoever waits to ask
+            self._ask(*self._waiting)
+        except TransportError:
+            self._gate.open()
 
     def _take(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> list[Delivery]:
         """From the stash, as far as asked for."""
@@ -102,11 +113,8 @@ class SqliteSubscription:
         """Start a claim, unless one is on its way or nothing can be there."""
         if self._claiming is not None:
             return
-        wanted = [
-            (lane, number, limit[lane])
-            for lane, number in self._lanes
-            if lane not in self._empty and limit.get(lane, 0) > 0
-        ]
+        asked_for = [(lane, number, limit.get(lane, 0)) for lane, number in self._lanes if lane not in self._empty]
+        wanted = [each for each in asked_for if each[2] > 0]
         if not wanted:
             return
         lanes = [(number, lane.level, count) for lane, number, count in wanted]
@@ -238,8 +246,3 @@ class SqliteSubscription:
         await self._database.do(
             Call(durable=False), [lambda tx: self._owners.set_active(tx, self.owner, active=active)]
         )
-
-
-def verdict(delivery: Delivery, outcome: Outcome) -> Verdict:
-    """A delivery and its outcome as the writer wants them."""
-    return Verdict(delivery.token, outcome, delivery.marked, delivery.message.priority)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from brokerkit.transports.sqlite import sql
+from brokerkit.transports.sqlite.inserting import parts, values
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -46,13 +46,16 @@ class Transaction:
 
     def insert(self, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:
         """Insert many rows in few steps."""
-        start, width = 0, len(rows[0]) if rows else 0
-        while start < len(rows):
-            left = len(rows) - start
-            size = min(sql.MOST_ROWS, left if left < 16 else left - left % 16)
-            statement = sql.values(head, width, size, tail)
+        for start, size in parts(len(rows)):
+            statement = values(head, len(rows[0]), size, tail)
             self.connection.execute(statement, list(chain.from_iterable(rows[start : start + size])))
-            start += size
+
+    def insert_alike(self, head: str, common: tuple[Any, ...], rest: list[Any], width: int) -> None:
+        """The same for rows that all begin with the same values; ``rest`` has the others, row after row, not nested."""
+        own = width - len(common)
+        for start, size in parts(len(rest) // own):
+            statement = values(head, width, size, common=len(common))
+            self.connection.execute(statement, [*common, *rest[start * own : (start + size) * own]])
 
 
 def array(values: Iterable[Any]) -> str:

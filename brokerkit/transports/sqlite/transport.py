@@ -25,7 +25,7 @@ from brokerkit.transports.sqlite.broker import SqliteBroker
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.errors import DiskFull
 from brokerkit.transports.sqlite.listening import SqliteInbox, SqliteSignals
-from brokerkit.transports.sqlite.placing import is_reply, parcel
+from brokerkit.transports.sqlite.placing import is_reply, parcels
 from brokerkit.transports.sqlite.subscribing import commit, subscribe
 from brokerkit.transports.sqlite.subscription import SqliteSubscription
 from brokerkit.transports.sqlite.transaction import Transaction
@@ -130,7 +130,7 @@ class SqliteTransport:
         work = broker.publish_replies if all(map(is_reply, messages)) else broker.publish
         try:
             async with asyncio.timeout(deadline):
-                return await self._database.do(work, [parcel(outgoing) for outgoing in messages])
+                return await self._database.do(work, parcels(messages))
         except TimeoutError:
             return [Published.UNKNOWN] * len(messages)
         except DiskFull:

@@ -1,7 +1,7 @@
 """How processes wake each other: one datagram socket each, in a directory beside the file.
 
-A datagram says only "look". Whoever misses one looks by itself within a second. A socket that refuses proves that its
-process has ended, because the kernel closes it then; one that is not found proves nothing.
+A datagram says only "look", and for what. Whoever misses one looks by itself within a second. A socket that refuses
+proves that its process has ended, because the kernel closes it then; one that is not found proves nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ _LONGEST_NAME = 32
 """Bytes that a socket's own name may take of them."""
 _LONGEST_PATH = 100
 """Bytes that every system's ``sockaddr_un.sun_path`` holds, see unix(7)."""
+
+
+MESSAGES, REPLIES, SIGNALS = 1, 2, 4
+"""What there may be to look for."""
+EVERYTHING = MESSAGES | REPLIES | SIGNALS
 
 
 class Bell:
@@ -56,18 +61,20 @@ class Bell:
             with contextlib.suppress(OSError):
                 Path(self.address).parent.rmdir()
 
-    def hush(self) -> None:
-        """Take what has been rung; on the event loop."""
-        ear = self.ear
+    def hush(self) -> int:
+        """Take what has been rung, and return what to look for; on the event loop."""
+        heard = []
         with contextlib.suppress(BlockingIOError, OSError):
-            while ear is not None:
-                ear.recv(16)
+            while self.ear is not None:
+                heard.append(self.ear.recv(16))
+        # Where there are several, others may have found no room.
+        return heard[0][0] if len(heard) == 1 and heard[0] else EVERYTHING
 
-    def ring(self, address: str) -> bool:
-        """Wake whoever hears there; False when that process has ended."""
+    def ring(self, address: str, what: int) -> bool:
+        """Have whoever hears there look; False when that process has ended."""
         try:
             if self._mouth is not None and address:
-                self._mouth.sendto(b"!", address)
+                self._mouth.sendto(bytes((what,)), address)
         except ConnectionRefusedError:
             return False
         except OSError:

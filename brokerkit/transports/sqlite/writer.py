@@ -26,6 +26,8 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 
 PATIENCE = 10.0
 """Seconds to wait for other processes' transactions."""
+_LULL = 0.003
+"""Seconds without a call after which the next one is likely to be of the kind that came after the last lull."""
 _MOST_ITEMS = 2048
 """Items of one transaction: more would make everybody wait for little gain."""
 
@@ -33,8 +35,8 @@ _MOST_ITEMS = 2048
 class Work(Protocol[Item_contra, Answer_co]):
     """Something the writer does for many callers at once.
 
-    ``durable`` asks for a commit that survives a power cut. ``run`` gets the items of all calls that wait and answers
-    each, in order. It may be run again after a rollback, so it leaves nothing but what the transaction undoes.
+    ``durable`` asks for a commit that survives a power cut. ``run`` answers the items of all calls that wait, in order.
+    It may be run again after a rollback, so it leaves nothing but what the transaction undoes.
     """
 
     durable: bool
@@ -68,6 +70,8 @@ class Writer(DatabaseThread[Job]):
         self._now = now
         self._chores: list[tuple[float, Chore]] = []
         self._durable: bool | None = None
+        self._lull = False
+        self._first_durable = False
         self.connection: sqlite3.Connection
         self.committed: list[Callable[[Transaction], None]] = []
         """Called in the writer's thread after each commit."""
@@ -137,13 +141,21 @@ class Writer(DatabaseThread[Job]):
                     return jobs, False
                 job = self._queue.get_nowait()
         except queue.Empty:
+            if not jobs:
+                self._rest()
             return jobs, False
         return jobs, True
 
-    def _idle_time(self) -> float | None:
-        if not self._chores:
-            return None
-        return max(0.0, min(due for due, _ in self._chores) - time.monotonic())
+    def _idle_time(self) -> float:
+        """Seconds until the next chore; less before a lull."""
+        longest = PATIENCE if self._lull else _LULL
+        return max(0.0, min([longest, *(due - time.monotonic() for due, _ in self._chores)]))
+
+    def _rest(self) -> None:
+        """Switching takes longer than beginning: while nothing waits, switch to what came first after the last lull."""
+        if not self._lull:
+            self._lull = True
+            self._guarded(lambda: self._synchronise(self._first_durable))
 
     def _do_chores(self) -> None:
         now = time.monotonic()
@@ -160,6 +172,8 @@ class Writer(DatabaseThread[Job]):
         try:
             batch = [(work, [item for job in mine for item in job.items]) for work, mine in grouped.items()]
             results, tx = self._transact(batch)
+            if self._lull:
+                self._lull, self._first_durable = False, any(work.durable for work in grouped)
         except Exception as error:  # noqa: BLE001 - whoever waits for the job gets it
             if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and code_of(error) in BUSY):
                 self._fail(jobs, mapped(str(self.path), error))
