@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from brokerkit.records import TaskRecord
 from brokerkit.settings import BROKERS_OWN
 from tests.chaos import app as chaos
 from tests.chaos.history import History, read
-from tests.chaos.processes import Workers
+from tests.chaos.processes import Workers, until
 
 TASKS = 5_000
 KILLS = 20
@@ -41,9 +42,13 @@ async def test_20_sigkills_during_5000_messages_lose_nothing_and_repeat_only_wha
         for _ in range(WORKERS):
             workers.start()
         await asyncio.to_thread(workers.ready)
-        handles = await app.send_many([chaos.job.message(number) for number in range(TASKS)])
-        for _ in range(KILLS):
-            await asyncio.sleep(chance.uniform(0.05, 0.2))
+        handles = []
+        for kill in range(KILLS):
+            numbers = range(kill * TASKS // KILLS, (kill + 1) * TASKS // KILLS)
+            size = log.stat().st_size
+            handles += await app.send_many([chaos.job.message(number) for number in numbers])
+            await asyncio.to_thread(until, partial(_grown, log, size + 500), 30, "work has begun")
+            await asyncio.sleep(chance.uniform(0, 0.1))
             workers.kill(chance.choice(workers.alive))
             await asyncio.to_thread(workers.wait_for, workers.start())
         records = [await _finished(app, handle.id) for handle in handles]
@@ -59,6 +64,10 @@ async def test_20_sigkills_during_5000_messages_lose_nothing_and_repeat_only_wha
     assert max(history.in_commit().values()) <= 2 * SLOTS, "what had been committed was repeated"
     assert {record.status for record in records} == {TaskStatus.SUCCESS}
     assert (stats.ready, stats.in_flight, stats.delayed, stats.dead) == (0, 0, 0, 0)
+
+
+def _grown(log: Path, size: int) -> bool:
+    return log.stat().st_size > size
 
 
 async def _finished(app: App, task_id: str) -> TaskRecord:
