@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from brokerkit.abilities import Cancelled, CancelWaiting, OwnStore, Signal, Signals
+from brokerkit.abilities import Cancelled, OwnStore, Signal, cancel_waiting_of, signals_of
 from brokerkit.calls import Call, Composer
 from brokerkit.clock import Clock
 from brokerkit.errors import MissingCapability, StoreError
@@ -21,7 +21,7 @@ from brokerkit.publisher import Publisher
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.results import Results
 from brokerkit.settings import Settings
-from brokerkit.store import OpenStore, Store
+from brokerkit.store import OpenStore, Put, Store
 from brokerkit.supervisor import Supervisor
 from brokerkit.topology import Exchange, Queue, Topology, validate, with_exchanges
 from brokerkit.transport import Transport
@@ -148,30 +148,37 @@ class Session:
 
     async def cancel(self, task_id: str) -> Cancel:
         """Cancel a task: remove it if it waits, else ask whoever runs it."""
-        if not isinstance(self.transport, CancelWaiting):
+        waiting = cancel_waiting_of(self.transport)
+        if waiting is None:
             raise MissingCapability(f"{self.transport.capabilities.name} cannot cancel a task that waits")
         known = await self.record(task_id) if self.store is not None else None
         if known is not None and known.status.terminal:
             return Cancel.TOO_LATE
-        report = self._cancelled_record(known) if known is not None else None
-        removed = await self.transport.cancel(task_id, report if self.shared else None)
+        report = self._cancelled_record(known) if known is not None and self.shared else None
+        removed = await waiting.cancel(task_id, report)
         if removed is Cancelled.REMOVED:
-            if report is not None and not self.shared and self.store is not None:
-                await self.store.put([report])
+            await self._report_cancelled(task_id)
             return Cancel.CANCELLED
-        if removed is Cancelled.REQUESTED:
-            return Cancel.REQUESTED
-        return await self._signal_cancel(task_id)
+        return Cancel.REQUESTED if removed is Cancelled.REQUESTED else await self._signal_cancel(task_id)
 
     async def _signal_cancel(self, task_id: str) -> Cancel:
+        signals = signals_of(self.transport)
         known = await self.record(task_id) if self.store is not None else None
-        if known is None or known.status.terminal or not isinstance(self.transport, Signals):
+        if known is None or known.status.terminal or signals is None:
             return Cancel.TOO_LATE
-        await self.transport.signal(Signal("cancel", task_id, known.run))
+        await signals.signal(Signal("cancel", task_id, known.run))
         return Cancel.REQUESTED
 
+    async def _report_cancelled(self, task_id: str) -> None:
+        """The message is gone; make sure that its record says so, also when its last attempt's report came between."""
+        for _ in range(5):
+            known = await self.record(task_id) if self.store is not None else None
+            if self.store is None or known is None or known.status.terminal:
+                return
+            if (await self.store.put([self._cancelled_record(known)]))[0] is Put.STORED:
+                return
+
     def _cancelled_record(self, known: TaskRecord) -> TaskRecord:
-        # The fence of the next delivery, so that the report is newer than the last attempt's.
         return msgspec.structs.replace(known, status=TaskStatus.CANCELLED, finished=self.clock.now(), followups=())
 
 

@@ -101,6 +101,7 @@ async def a_result_that_cannot_be_sent_fails_once(rig: Rig) -> None:
         for which in range(len(values)):
             error = await rig.outcome(await rig.send(give.message(which)))
             assert isinstance(error, TaskFailed), f"value {which} ended as {error!r}"
+        await rig.drained()
         assert runs == list(range(len(values))), f"running it again would not help, but the runs were {runs}"
         assert list((await rig.dead()).values()) == [Reason.FAILED] * len(values)
 
