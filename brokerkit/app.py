@@ -86,7 +86,6 @@ class App(Tasks):
         super().__init__(limits=self.settings.limits)
         self.name = name
         self.clock: Clock = clock or SystemClock()
-        self._given = url
         self._store_given = store
         self._topology = topology
         self._declared: list[Descriptor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from brokerkit.calls import seconds
 from brokerkit.errors import RetriesExhausted, TaskCancelled, TaskExpired, TaskFailed, TaskTimedOut
@@ -119,9 +119,6 @@ class Handle(Generic[R_co]):
     async def cancel(self) -> Cancel:
         """Cancel it; see ``App.cancel``."""
         return await self._client.cancel(self.id)
-
-
-AnyHandle = Handle[Any]
 
 
 def outcome_error(reply: Reply, name: str) -> Exception:

@@ -104,10 +104,16 @@ class Session:
         handles: list[Handle[R]] = []
         outgoing = self._compose(calls[:size], reply_to, handles)
         for start in range(size, len(calls), size):
-            sending = self.publisher.publish_or_raise(outgoing)
-            _, outgoing = await asyncio.gather(
-                sending, self._compose_soon(calls[start : start + size], reply_to, handles)
+            sent, composed = await asyncio.gather(
+                self.publisher.publish_or_raise(outgoing),
+                self._compose_soon(calls[start : start + size], reply_to, handles),
+                return_exceptions=True,  # a call that cannot be composed does not leave a publish unattended
             )
+            if isinstance(sent, BaseException):
+                raise sent
+            if isinstance(composed, BaseException):
+                raise composed
+            outgoing = composed
         if outgoing:
             await self.publisher.publish_or_raise(outgoing)
         return handles

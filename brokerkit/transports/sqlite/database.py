@@ -58,10 +58,6 @@ class Database:
                 await writer.stop()
 
     @property
-    def is_open(self) -> bool:
-        return self._threads is not None
-
-    @property
     def writer(self) -> Writer:
         """The thread that writes; raises ``ConnectionLost`` while closed."""
         return self._open_threads()[0]
