@@ -8,6 +8,7 @@ import os
 import queue
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class DatabaseThread(Generic[T]):
+class DatabaseThread(ABC, Generic[T]):
     """A daemon thread that owns a connection and works off a queue."""
 
     def __init__(self, name: str, path: Path, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,14 +96,17 @@ class DatabaseThread(Generic[T]):
             if (job := self._queue.get()) is not None:
                 self.on_loop(failing(self._future_of(job), error))
 
+    @abstractmethod
     def _future_of(self, job: T) -> asyncio.Future[Any]:
-        raise NotImplementedError
+        """Who waits for the job."""
 
+    @abstractmethod
     def _open(self) -> sqlite3.Connection:
-        raise NotImplementedError
+        """Connect; in the thread."""
 
+    @abstractmethod
     def _work(self, connection: sqlite3.Connection) -> None:
-        raise NotImplementedError
+        """Do jobs until the end; in the thread."""
 
 
 Question = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
