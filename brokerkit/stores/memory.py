@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import Self
+from itertools import islice
+from typing import Any, Self
 
 import msgspec
 
@@ -45,8 +46,22 @@ class Kept:
         self.until = until
 
 
+class Mark:
+    """What is kept for a time: who has a lease, what was added, how far something is counted.
+
+    Args:
+        until: When it is forgotten.
+    """
+
+    __slots__ = ("until", "value")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.value: Any = None
+
+
 class MemoryStore:
-    """A ``Store`` for one process and one event loop.
+    """A ``Store`` for one process and one event loop, with ``Leases``, ``AddOnce`` and ``Counters``.
 
     Args:
         clock: Where the time comes from. Default the machine's.
@@ -65,6 +80,7 @@ class MemoryStore:
         self._classes = {status: (self._class_of(status), self._retention.seconds(status)) for status in TaskStatus}
         self._cap = float("inf") if self._retention.cap is None else self._retention.cap
         self._writes = 0
+        self._marks: dict[tuple[str, str], Mark] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,8 +98,7 @@ class MemoryStore:
 
     async def get(self, ids: Sequence[str]) -> Sequence[TaskRecord | None]:
         now = self._clock.now()
-        found = (self._current(task_id, now) for task_id in ids)
-        return [kept.record if kept is not None else None for kept in found]
+        return [self.read(task_id, now) for task_id in ids]
 
     async def find(self, filter: RecordFilter) -> list[TaskRecord]:  # noqa: A002 - the contract's name
         now = self._clock.now()
@@ -98,6 +113,40 @@ class MemoryStore:
             kept = self._kept.pop(task_id, None)
             count += kept is not None and kept.until >= now
         return count
+
+    def read(self, task_id: str, now: float) -> TaskRecord | None:
+        """One record; synchronous, as ``write`` is."""
+        kept = self._current(task_id, now)
+        return kept.record if kept is not None else None
+
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        mark = self._mark("lease", name, seconds)
+        if mark.value not in (None, owner):
+            return False
+        mark.value, mark.until = owner, self._clock.now() + seconds
+        return True
+
+    async def add_once(self, key: str, seconds: float) -> bool:
+        mark = self._mark("once", key, seconds)
+        first, mark.value = mark.value is None, True
+        return first
+
+    async def count(self, name: str, by: int, seconds: float) -> int:
+        mark = self._mark("counter", name, seconds)
+        mark.value, mark.until = (mark.value or 0) + by, self._clock.now() + seconds
+        return int(mark.value)
+
+    def _mark(self, kind: str, name: str, seconds: float) -> Mark:
+        """What is there of that name, or a new one; some that are over go."""
+        now = self._clock.now()
+        for key in list(islice(self._marks, 2)):
+            old = self._marks.pop(key)
+            if old.until > now:
+                self._marks[key] = old  # at the end: its turn comes again
+        mark = self._marks.get((kind, name))
+        if mark is None or mark.until <= now:
+            mark = self._marks[kind, name] = Mark(now + seconds)
+        return mark
 
     def judge(self, record: TaskRecord, now: float) -> Put:
         """What ``write`` would answer, without writing; for a broker that shares its transaction with this store."""
@@ -120,7 +169,7 @@ class MemoryStore:
         kept = self._kept.get(record.id)
         if kept is not None and kept.until >= now:
             stored = kept.record
-            if not accepts(stored.fence, stored.status, record.fence, record.status):
+            if not accepts(stored.fence, stored.stage, record.fence, record.stage):
                 return Put.STALE, record
             record = record if nothing_to_merge(stored, record) else merged(stored, record)
         if too_large(record, self._retention.max_bytes):
@@ -205,6 +254,7 @@ def nothing_to_merge(stored: TaskRecord, new: TaskRecord) -> bool:
         and not stored.attempts
         and stored.progress is None
         and not stored.note
+        and not stored.followups
         and stored.started is None
         and stored.created == new.created
     )

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
+from brokerkit.checkup import Check
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.errors import StoreError, TransportError
 from brokerkit.records import RecordPatch, TaskRecord
 from brokerkit.store import Put, RecordFilter, Retention
+from brokerkit.topology import Topology
 from brokerkit.transports.sqlite import sql
+from brokerkit.transports.sqlite.checkup import checkup
 from brokerkit.transports.sqlite.database import Call, Database
 from brokerkit.transports.sqlite.records import find, load
-from brokerkit.transports.sqlite.transaction import array
+from brokerkit.transports.sqlite.transaction import Transaction, array
 
 
 class SqliteStore(AbstractAsyncContextManager["SqliteStore"]):
-    """An ``OpenStore``.
+    """An ``OpenStore`` with ``Leases``, ``AddOnce`` and ``Counters``.
 
     Args:
         place: A file, which may be a broker's; or the database that a transport has open (``SqliteTransport.store``),
@@ -74,11 +77,33 @@ class SqliteStore(AbstractAsyncContextManager["SqliteStore"]):
 
     async def delete(self, ids: Sequence[str]) -> int:
         with _store_errors():
-            counts: list[int] = await self._database.do(_DELETE, [lambda tx: tx.run(sql.DELETE_RECORDS, array(ids))])
+            counts: list[int] = await self._database.do(_CHANGE, [lambda tx: tx.run(sql.DELETE_RECORDS, array(ids))])
         return counts[0]
 
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        return bool(await self._mark(lambda tx: tx.run(sql.LEASE, name, owner, tx.now + seconds, tx.now)))
 
-_DELETE = Call(durable=True)
+    async def checkup(self, topology: Topology) -> list[Check]:
+        with _store_errors():
+            return await self._database.ask(lambda connection: checkup(connection, self._database.path))
+
+    async def add_once(self, key: str, seconds: float) -> bool:
+        return bool(await self._mark(lambda tx: tx.run(sql.ADD_ONCE, key, tx.now + seconds, tx.now)))
+
+    async def count(self, name: str, by: int, seconds: float) -> int:
+        return await self._mark(lambda tx: int(tx.row(sql.COUNT, name, by, tx.now + seconds, tx.now)[0]))
+
+    async def _mark(self, change: Callable[[Transaction], int]) -> int:
+        def work(tx: Transaction) -> int:
+            tx.run(sql.MARKS_OVER, tx.now)
+            return change(tx)
+
+        with _store_errors():
+            found: list[int] = await self._database.do(_CHANGE, [work])
+        return found[0]
+
+
+_CHANGE = Call(durable=True)
 
 
 @contextmanager

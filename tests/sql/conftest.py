@@ -1,0 +1,3 @@
+from tests.sql.fixtures import place
+
+__all__ = ["place"]
