@@ -6,13 +6,16 @@
 
 from brokerkit.topology.descriptors import Topology
 from brokerkit.topology.exchange import Binding, Exchange, ExchangeType, HeaderMatch, HeaderValue
+from brokerkit.topology.finding import Finding, ObjectPath
 from brokerkit.topology.implied import dead_letter_owners, dead_letter_queue, implied, with_exchanges
-from brokerkit.topology.log import Group, Log, Start
-from brokerkit.topology.options import RabbitMQOptions, RedisOptions
+from brokerkit.topology.log import Group, Log, Start, is_entry, start_time
+from brokerkit.topology.modes import modeless, with_modes
+from brokerkit.topology.options import Mode, RabbitMQOptions, RedisOptions
+from brokerkit.topology.owning import owned, to_store, unlike, verified
 from brokerkit.topology.priority import MAX_LANES, MAX_PRIORITY, PRIORITIES, lane_of, lane_weights, priority_number
-from brokerkit.topology.queue import DeadLetter, Mode, Queue, QueueType
+from brokerkit.topology.queue import DeadLetter, Queue, QueueType
 from brokerkit.topology.retry import Retry, RetryKind, exception_name
-from brokerkit.topology.router import Router
+from brokerkit.topology.router import Hop, Router
 from brokerkit.topology.union import union
 from brokerkit.topology.validate import problems, validate
 
@@ -24,11 +27,14 @@ __all__ = [
     "DeadLetter",
     "Exchange",
     "ExchangeType",
+    "Finding",
     "Group",
     "HeaderMatch",
     "HeaderValue",
+    "Hop",
     "Log",
     "Mode",
+    "ObjectPath",
     "Queue",
     "QueueType",
     "RabbitMQOptions",
@@ -42,11 +48,19 @@ __all__ = [
     "dead_letter_queue",
     "exception_name",
     "implied",
+    "is_entry",
     "lane_of",
     "lane_weights",
+    "modeless",
+    "owned",
     "priority_number",
     "problems",
+    "start_time",
+    "to_store",
     "union",
+    "unlike",
     "validate",
+    "verified",
     "with_exchanges",
+    "with_modes",
 ]

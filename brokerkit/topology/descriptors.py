@@ -14,6 +14,7 @@ import msgspec
 from brokerkit.topology.exchange import Exchange
 from brokerkit.topology.fields import as_tuple, canonical
 from brokerkit.topology.log import Group, Log
+from brokerkit.topology.options import Mode
 from brokerkit.topology.queue import Queue
 
 
@@ -26,6 +27,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         queues: Its queues. Default none.
         logs: Its logs. Default none.
         groups: The groups that read its logs. Default none.
+        mode: That of all descriptors that name none: ``own`` creates what is missing, ``verify`` only compares,
+            ``trust`` does not look. Default ``own``.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queues: tuple[Queue, ...] = ()
     logs: tuple[Log, ...] = ()
     groups: tuple[Group, ...] = ()
+    mode: Mode = "own"
 
     if TYPE_CHECKING:
 
@@ -43,6 +47,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             queues: Sequence[Queue] = (),
             logs: Sequence[Log] = (),
             groups: Sequence[Group] = (),
+            mode: Mode = "own",
         ) -> None: ...
 
     def __post_init__(self) -> None:

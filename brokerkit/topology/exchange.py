@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from brokerkit.topology.fields import as_tuple, canonical, name_of, names_in, own_mapping
-from brokerkit.topology.options import RabbitMQOptions
+from brokerkit.topology.options import Mode, RabbitMQOptions
 
 ExchangeType = Literal["direct", "topic", "fanout", "headers"]
 HeaderMatch = Literal["all", "any"]
@@ -67,6 +67,7 @@ class Exchange(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tru
             raises ``Unroutable``.
         bindings: Bindings to other exchanges: what they match flows into this exchange. Default none.
         rabbitmq: Settings only RabbitMQ has. Default None.
+        mode: As for ``Queue``.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Exchange(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tru
     alternate: str | None = None
     bindings: tuple[Binding, ...] = ()
     rabbitmq: RabbitMQOptions | None = None
+    mode: Mode | None = None
 
     if TYPE_CHECKING:
 
@@ -86,6 +88,7 @@ class Exchange(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tru
             alternate: str | Exchange | None = None,
             bindings: Sequence[Binding] = (),
             rabbitmq: RabbitMQOptions | None = None,
+            mode: Mode | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ with its path.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -34,6 +34,11 @@ def seconds(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def time_text(value: Any) -> Any:
+    """A ``datetime`` as text; anything else as it is."""
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def as_tuple(value: Any) -> Any:

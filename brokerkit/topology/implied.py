@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from brokerkit.topology.descriptors import Topology
-from brokerkit.topology.exchange import Exchange
+from brokerkit.topology.exchange import Binding, Exchange
 from brokerkit.topology.log import Group, Log
 from brokerkit.topology.queue import DeadLetter, Queue
 
@@ -48,8 +48,8 @@ def dead_letter_queue(owner: Queue | Group) -> Queue | None:
     wanted = owner.dead_letter if isinstance(owner.dead_letter, DeadLetter) else DeadLetter()
     queue = Queue(name, dead_letter=False, message_ttl=wanted.ttl, max_length=wanted.max_length)
     if isinstance(owner, Queue):
-        return msgspec.structs.replace(queue, type=owner.type, mode=owner.mode)
-    return queue
+        queue = msgspec.structs.replace(queue, type=owner.type)
+    return msgspec.structs.replace(queue, mode=owner.mode)
 
 
 def dead_letter_owners(topology: Topology) -> dict[str, tuple[Queue | Group, ...]]:
@@ -94,7 +94,10 @@ def _sources(holder: Exchange | Queue | Log) -> Iterator[Exchange]:
 
 
 def _direct_sources(holder: Exchange | Queue | Log) -> Iterable[Exchange]:
-    sources = [binding.source for binding in holder.bindings]
+    bindings: object = holder.bindings  # nobody has checked them yet
+    if not isinstance(bindings, tuple):
+        return []
+    sources = [binding.source for binding in bindings if isinstance(binding, Binding)]
     if isinstance(holder, Exchange):
         sources.append(holder.alternate_source)
     return [source for source in sources if source is not None]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from brokerkit.topology.fields import canonical, names_in
 
+Mode = Literal["own", "verify", "trust"]
+"""Who declares an object: this program; somebody else, and it is compared; or somebody else, and nobody looks."""
 Argument = str | int | float | bool
 
 

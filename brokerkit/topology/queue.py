@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from brokerkit.topology.exchange import Binding
 from brokerkit.topology.fields import as_tuple, canonical, seconds
-from brokerkit.topology.options import RabbitMQOptions, RedisOptions
+from brokerkit.topology.options import Mode, RabbitMQOptions, RedisOptions
 from brokerkit.topology.retry import Retry
+from brokerkit.topology.units import Count, Seconds
 
 QueueType = Literal["quorum", "classic"]
-Mode = Literal["own", "verify", "trust"]
+Lanes = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 10})]
 
 
 class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,8 +29,8 @@ class DeadLetter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str | None = None
-    ttl: float | None = None
-    max_length: int | None = None
+    ttl: Seconds | None = None
+    max_length: Count | None = None
 
     if TYPE_CHECKING:
 
@@ -79,7 +80,8 @@ class Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         message_ttl: Seconds a message may wait before it expires. Default None: for ever.
         timeout: Seconds one attempt may run, for tasks that name none. Default None: no limit.
         single_active: Only one worker at a time consumes, the others stand by. Default False.
-        mode: ``own`` creates what is missing, ``verify`` only checks, ``trust`` does not look. Default ``own``.
+        mode: ``own`` creates what is missing, ``verify`` only compares, ``trust`` does not look. Default None: the
+            topology's.
         rabbitmq: Settings only RabbitMQ has. Default None.
         redis: Settings only Redis has. Default None.
     """
@@ -87,18 +89,18 @@ class Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     bindings: tuple[Binding, ...] = ()
     type: QueueType = "quorum"
-    priorities: int = 1
+    priorities: Lanes = 1
     strict: bool = False
-    weights: tuple[int, ...] | None = None
-    max_wait: float | None = None
+    weights: tuple[Count, ...] | None = None
+    max_wait: Seconds | None = None
     retry: Retry | None = None
-    max_deliveries: int = 5
+    max_deliveries: Count = 5
     dead_letter: bool | DeadLetter = True
-    max_length: int | None = None
-    message_ttl: float | None = None
-    timeout: float | None = None
+    max_length: Count | None = None
+    message_ttl: Seconds | None = None
+    timeout: Seconds | None = None
     single_active: bool = False
-    mode: Mode = "own"
+    mode: Mode | None = None
     rabbitmq: RabbitMQOptions | None = None
     redis: RedisOptions | None = None
 
@@ -120,7 +122,7 @@ class Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             message_ttl: float | timedelta | None = None,
             timeout: float | timedelta | None = None,
             single_active: bool = False,
-            mode: Mode = "own",
+            mode: Mode | None = None,
             rabbitmq: RabbitMQOptions | None = None,
             redis: RedisOptions | None = None,
         ) -> None: ...

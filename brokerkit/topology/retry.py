@@ -6,13 +6,16 @@ import math
 from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 
 from brokerkit.topology.fields import canonical, seconds
+from brokerkit.topology.units import LARGEST, Delay
 
 RetryKind = Literal["exponential", "linear", "fixed", "none"]
+Retries = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST})]
+Factor = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 1})]
 ExceptionNames = str | type[BaseException] | Collection[str | type[BaseException]]
 
 
@@ -46,11 +49,11 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: RetryKind = "exponential"
-    max_retries: int = 3
-    initial: float = 1.0
-    step: float = 1.0
-    multiplier: float = 2.0
-    max_delay: float = 60.0
+    max_retries: Retries = 3
+    initial: Delay = 1.0
+    step: Delay = 1.0
+    multiplier: Factor = 2.0
+    max_delay: Delay = 60.0
     jitter: bool = True
     retry_on: tuple[str, ...] = ()
     give_up_on: tuple[str, ...] = ()
@@ -74,7 +77,7 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         canonical(self, initial=seconds, step=seconds, multiplier=seconds, max_delay=seconds)
         if self.kind not in get_args(RetryKind):
             raise ValueError(f"Retry.kind takes one of {', '.join(get_args(RetryKind))}, not {self.kind!r}")
-        for name, value in _unused(self).items():
+        for name, value in unused_fields(self).items():
             msgspec.structs.force_setattr(self, name, value)
         _check(self)
         canonical(self, retry_on=partial(_names, "retry_on"), give_up_on=partial(_names, "give_up_on"))
@@ -126,7 +129,7 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls("none", retry_on=retry_on, give_up_on=give_up_on)
 
 
-def _unused(policy: Retry) -> dict[str, Any]:
+def unused_fields(policy: Retry) -> dict[str, Any]:
     """The fields that the policy's kind does not use, with the values they always have."""
     unused: dict[RetryKind, dict[str, Any]] = {
         "exponential": {"step": 0.0},

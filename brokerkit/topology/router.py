@@ -55,8 +55,8 @@ class Router:
         found = self._cache.get((exchange, key))
         return found if found is not None else self._find(exchange, key, headers)
 
-    def explain(self, exchange: str, key: str, headers: Mapping[str, object] = _NO_HEADERS) -> list[str]:
-        """The way of a message, one line per exchange it passes, then one for the result.
+    def hops(self, exchange: str, key: str, headers: Mapping[str, object] = _NO_HEADERS) -> tuple[Hop, ...]:
+        """The exchanges that a message passes, each once, in order.
 
         Args:
             exchange: As for ``route``.
@@ -66,9 +66,7 @@ class Router:
         Raises:
             TopologyError: The exchange is not declared.
         """
-        lines = [self._line(hop) for hop in self._hops(exchange, key, headers)]
-        targets = ", ".join(self._find(exchange, key, headers))
-        return [*lines, f"delivered to {targets}" if targets else "unroutable: it reaches no queue and no log"]
+        return tuple(self._hops(exchange, key, headers))
 
     def _find(self, exchange: str, key: str, headers: Mapping[str, object]) -> tuple[str, ...]:
         hops = self._hops(exchange, key, headers)
@@ -98,14 +96,6 @@ class Router:
             raise TopologyError([f"exchange {name!r} is not declared{did_you_mean(name, self._exchanges)}"])
         edges = tuple(sorted(self._tables[name].match(key, headers), key=_order))
         return Hop(name, edges, None if edges else exchange.alternate)
-
-    def _line(self, hop: Hop) -> str:
-        kind = self._exchanges[hop.exchange].type if hop.exchange else "direct"
-        ways = [f"{edge.kind} {edge.target}{_reason(kind, edge)}" for edge in hop.edges]
-        if hop.alternate:
-            ways = [f"nothing matches, so to its alternate {hop.alternate}"]
-        name = hop.exchange or "(default)"
-        return f"exchange {name} ({kind}): {'; '.join(dict.fromkeys(ways)) or 'nothing matches'}"
 
 
 class Hop(NamedTuple):
@@ -158,12 +148,3 @@ def _default_edges(queue: str) -> tuple[Edge, ...]:
 
 def _order(edge: Edge) -> tuple[str, str, str]:
     return edge.kind, edge.target, edge.binding.key
-
-
-def _reason(exchange_type: str, edge: Edge) -> str:
-    """Why an edge was taken, for a reader."""
-    binding = edge.binding
-    if exchange_type == "headers":
-        wanted = ", ".join(f"{name}={value!r}" for name, value in (binding.headers or {}).items())
-        return f" by {binding.match} of {wanted or 'nothing'}"
-    return f" by {binding.key!r}" if exchange_type == "topic" else ""

@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def similar(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'orders'?`` when a known name is like this one, else nothing."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'orders'?`` when a known name is like this one, else what to do instead."""
-    close = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; declare it, or correct the name"
+    return similar(name, known) or "; declare it, or correct the name"

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from brokerkit.errors import TopologyConflict
+from brokerkit.errors import TopologyConflict, TopologyError
+from brokerkit.topology.dead_letters import dead_letter_circles
 from brokerkit.topology.descriptors import Topology
 from brokerkit.topology.exchange import Binding, Exchange
 from brokerkit.topology.log import Group, Log
-from brokerkit.topology.queue import Mode, Queue
+from brokerkit.topology.modes import with_modes
+from brokerkit.topology.options import Mode
+from brokerkit.topology.queue import Queue
+from brokerkit.topology.references import alternate_circles
 
 Descriptor = Exchange | Queue | Log | Group
 D = TypeVar("D", Exchange, Queue, Log, Group)
@@ -44,20 +48,24 @@ def union(fragments: Iterable[Topology], name: str = "union") -> Topology:
     Raises:
         TopologyConflict: Two apps declare an object with different attributes; ``owner`` is the app of the earlier
             fragment.
+        TopologyError: What each of them declares leads in a circle together: dead letters, or alternates of exchanges.
     """
     kept: dict[tuple[str, str], _Entry] = {}
-    for fragment in fragments:
+    for fragment in map(with_modes, fragments):
         for kind, key, descriptor in _descriptors(fragment):
             _refuse_other_kind(kept, kind, key)
             known = kept.get((kind, key)) or _Entry(descriptor, fragment.name)
             kept[kind, key] = _Entry(_merge(f"{kind} {key}", known, descriptor), known.owner)
-    return Topology(
+    merged = Topology(
         name,
         exchanges=_of_type(Exchange, kept),
         queues=_of_type(Queue, kept),
         logs=_of_type(Log, kept),
         groups=_of_type(Group, kept),
     )
+    if circles := [*dead_letter_circles(merged), *alternate_circles(merged)]:
+        raise TopologyError(list(map(str, circles)))
+    return merged
 
 
 def _descriptors(topology: Topology) -> Iterator[tuple[str, str, Descriptor]]:
@@ -88,18 +96,22 @@ def _merge(entity: str, known: _Entry, new: Descriptor) -> Descriptor:
     merged: dict[str, Any] = {}
     if not isinstance(old, Group) and not isinstance(new, Group):
         merged["bindings"] = _unite(old.bindings, new.bindings)
-    if isinstance(old, Queue) and isinstance(new, Queue):
-        merged["mode"] = max(old.mode, new.mode, key=_MODES.index)
+    merged["mode"] = max(old.mode, new.mode, key=_strength)
     return msgspec.structs.replace(old, **merged)
+
+
+def _strength(mode: Mode | None) -> int:
+    return _MODES.index(mode or "own")
 
 
 def _unite(first: Iterable[Binding], second: Iterable[Binding]) -> tuple[Binding, ...]:
     """Distinct bindings in an order that does not depend on who declared them."""
-    distinct = {_binding_key(binding): binding for binding in (*first, *second)}
+    distinct = {binding_key(binding): binding for binding in (*first, *second)}
     return tuple(distinct[key] for key in sorted(distinct))
 
 
-def _binding_key(binding: Binding) -> tuple[str, str, str, bytes]:
+def binding_key(binding: Binding) -> tuple[str, str, str, bytes]:
+    """What makes it a binding of its own."""
     # Encoded, because in Python True equals 1, which it does not on a headers exchange.
     headers = msgspec.msgpack.encode(binding.headers, order="deterministic")
     return binding.exchange, binding.key, binding.match, headers

@@ -9,11 +9,13 @@ from brokerkit.errors import TopologyError
 from brokerkit.topology.dead_letters import dead_letter_problems
 from brokerkit.topology.descriptors import Topology
 from brokerkit.topology.exchange import Exchange
+from brokerkit.topology.finding import Finding, ObjectPath
 from brokerkit.topology.log import Group, Log
 from brokerkit.topology.names import duplicate_problems, name_problems
+from brokerkit.topology.options import Mode
 from brokerkit.topology.queue import Queue
 from brokerkit.topology.references import reference_problems
-from brokerkit.topology.shapes import shape_problems
+from brokerkit.topology.shapes import TYPE, has_types, shape_problems
 from brokerkit.topology.values import value_problems
 
 Descriptor = Exchange | Queue | Log | Group
@@ -32,20 +34,20 @@ def validate(topology: Topology) -> None:
     """
     found = problems(topology)
     if found:
-        raise TopologyError(found)
+        raise TopologyError([*map(str, found)])
 
 
-def problems(topology: Topology) -> list[str]:
+def problems(topology: Topology) -> list[Finding]:
     """Everything that is wrong with a topology.
 
     Args:
         topology: As for ``validate``.
 
     Returns:
-        One line per problem, each beginning with its path (``queues.payments.bindings[0]: ...``) and ending with what
-        to do; empty for a valid topology. Of a descriptor with a field of the wrong type only that is reported.
+        One per problem, whose text ends with what to do; empty for a valid topology. Of a descriptor with a field of
+        the wrong type only that is reported.
     """
-    found: list[str] = []
+    found: list[Finding] = []
     sound = _sound_part(topology, found)
     descriptors: list[Descriptor] = [*sound.exchanges, *sound.queues, *sound.logs, *sound.groups]
     for item in descriptors:
@@ -57,35 +59,43 @@ def problems(topology: Topology) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _sound_part(topology: Topology, found: list[str]) -> Topology:
+def _sound_part(topology: Topology, found: list[Finding]) -> Topology:
     """The topology without the descriptors that have fields of wrong types, which go to ``found``."""
+    if has_types(topology):
+        return topology
     sound: dict[str, Any] = {"name": topology.name}
+    if topology.mode not in get_args(Mode):
+        found.append(
+            Finding(TYPE, ObjectPath.of("mode"), f"takes one of {', '.join(get_args(Mode))}, not {topology.mode!r}")
+        )
     if not isinstance(topology.name, str):
-        found.append(f"name: expected str; it is {topology.name!r}")
+        found.append(Finding(TYPE, ObjectPath.of("name"), f"expected str; it is {topology.name!r}"))
         sound["name"] = "unnamed"
     for section, wanted in _SECTIONS.items():
         sound[section] = tuple(_sound_items(section, wanted, getattr(topology, section), found))
     return Topology(**sound)
 
 
-def _sound_items(section: str, wanted: type[Descriptor], items: Any, found: list[str]) -> Iterator[Descriptor]:
+def _sound_items(section: str, wanted: type[Descriptor], items: Any, found: list[Finding]) -> Iterator[Descriptor]:
     if not isinstance(items, tuple):
-        found.append(f"{section}: takes a list of {wanted.__name__}, not {items!r}")
+        text = f"takes a list of {wanted.__name__}, not {items!r}"
+        found.append(Finding(TYPE, ObjectPath.of(section), text))
         return
     for index, item in enumerate(items):
         if not isinstance(item, wanted):
-            found.append(f"{section}[{index}]: takes {wanted.__name__}, not {item!r}")
+            text = f"takes {wanted.__name__}, not {item!r}"
+            found.append(Finding(TYPE, ObjectPath.of(section, index), text))
             continue
-        path = _path_of(item) if _has_name(item) else f"{section}[{index}]"
+        path = _path_of(item) if _has_name(item) else ObjectPath.of(section, index)
         wrong = list(shape_problems(path, item))
         found += wrong
         if not wrong:
             yield item
 
 
-def _path_of(item: Descriptor) -> str:
+def _path_of(item: Descriptor) -> ObjectPath:
     section = next(section for section, wanted in _SECTIONS.items() if isinstance(item, wanted))
-    return f"{section}.{item.key if isinstance(item, Group) else item.name}"
+    return ObjectPath.of(section, item.key if isinstance(item, Group) else item.name)
 
 
 def _names(items: Any) -> set[str]:
