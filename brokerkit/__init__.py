@@ -1,6 +1,8 @@
 """brokerkit: describe your queues once; run typed functions on what arrives, and lose nothing.
 
 The names below are loaded when they are first used, so that a command or a script pays only for what it needs.
+
+PYTEST_DONT_REWRITE: pytest finds our plugin, and would complain of a brokerkit that was imported before it.
 """
 
 from importlib import import_module
@@ -8,20 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brokerkit.abilities import DeadMessage
-    from brokerkit.app import App, Event
+    from brokerkit.app import App
     from brokerkit.calls import Call, SendOptions
+    from brokerkit.client.handle import Cancel, Handle
+    from brokerkit.client.progress import progress_bar
+    from brokerkit.client.sending import Event
     from brokerkit.context import Context
+    from brokerkit.deadletters import DeadLetterGroup, DeadLetterGroups
     from brokerkit.errors import (
         BrokerBlocked,
         BrokerkitError,
+        CanaryFailed,
         CodecError,
         ConfigurationError,
         ConnectFailed,
         ConnectionLost,
+        CountMismatch,
+        DeadLetterError,
         DecodeError,
         DuplicateTask,
         EncodeError,
         GiveUp,
+        LifespanFailed,
         MissingCapability,
         NotConfirmed,
         PublishFailed,
@@ -42,9 +52,10 @@ if TYPE_CHECKING:
         TransportError,
         Unroutable,
     )
-    from brokerkit.handle import Cancel, Handle
+    from brokerkit.handlers.dependencies import Depends
     from brokerkit.records import ErrorInfo, TaskRecord, TaskStatus
     from brokerkit.settings import Settings
+    from brokerkit.store import Retention
     from brokerkit.tasks import Task, Tasks
     from brokerkit.topology import Binding, DeadLetter, Exchange, Group, Log, Queue, Retry, Topology
     from brokerkit.transport import QueueStats
@@ -58,15 +69,21 @@ __all__ = [
     "BrokerBlocked",
     "BrokerkitError",
     "Call",
+    "CanaryFailed",
     "Cancel",
     "CodecError",
     "ConfigurationError",
     "ConnectFailed",
     "ConnectionLost",
     "Context",
+    "CountMismatch",
     "DeadLetter",
+    "DeadLetterError",
+    "DeadLetterGroup",
+    "DeadLetterGroups",
     "DeadMessage",
     "DecodeError",
+    "Depends",
     "DuplicateTask",
     "EncodeError",
     "ErrorInfo",
@@ -75,6 +92,7 @@ __all__ = [
     "GiveUp",
     "Group",
     "Handle",
+    "LifespanFailed",
     "Log",
     "MissingCapability",
     "NotConfirmed",
@@ -84,6 +102,7 @@ __all__ = [
     "QueueFull",
     "QueueStats",
     "ResultTooLarge",
+    "Retention",
     "RetriesExhausted",
     "Retry",
     "RetryLater",
@@ -107,23 +126,29 @@ __all__ = [
     "Unroutable",
     "Worker",
     "WorkerSettings",
+    "progress_bar",
 ]
 
 _HOMES = {
     "abilities": "DeadMessage",
-    "app": "App Event",
+    "app": "App",
     "calls": "Call SendOptions",
+    "client.handle": "Cancel Handle",
+    "client.progress": "progress_bar",
+    "client.sending": "Event",
     "context": "Context",
+    "deadletters": "DeadLetterGroup DeadLetterGroups",
     "errors": (
-        "BrokerBlocked BrokerkitError CodecError ConfigurationError ConnectFailed ConnectionLost "
-        "DecodeError DuplicateTask EncodeError GiveUp MissingCapability NotConfirmed PublishFailed "
-        "PublishUnknown QueueFull ResultTooLarge RetriesExhausted RetryLater StoreError TaskCancelled "
-        "TaskError TaskExpired TaskFailed TaskNotFound TaskTimedOut TopologyConflict TopologyError "
-        "TransportError Unroutable "
+        "BrokerBlocked BrokerkitError CanaryFailed CodecError ConfigurationError ConnectFailed ConnectionLost "
+        "CountMismatch DeadLetterError DecodeError DuplicateTask EncodeError GiveUp LifespanFailed MissingCapability "
+        "NotConfirmed PublishFailed PublishUnknown QueueFull ResultTooLarge RetriesExhausted RetryLater StoreError "
+        "TaskCancelled TaskError TaskExpired TaskFailed TaskNotFound TaskTimedOut TopologyConflict TopologyError "
+        "TransportError Unroutable"
     ),
-    "handle": "Cancel Handle",
+    "handlers.dependencies": "Depends",
     "records": "ErrorInfo TaskRecord TaskStatus",
     "settings": "Settings",
+    "store": "Retention",
     "tasks": "Task Tasks",
     "topology": "Binding DeadLetter Exchange Group Log Queue Retry Topology",
     "transport": "QueueStats",

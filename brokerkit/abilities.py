@@ -8,13 +8,14 @@ A class that has the methods may still not have the ability as connected (a clus
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from brokerkit.delivery import Delivery
+from brokerkit.fingerprint import fingerprint, kind_of, normalised
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import Outcome, Reason
 from brokerkit.records import TaskRecord
@@ -61,23 +62,36 @@ class AtomicCommit(Protocol):
         ...
 
 
-class Cancelled(enum.Enum):
-    """What became of a request to remove a message that waits or is delayed."""
+class Removed(msgspec.Struct, frozen=True):
+    """What became of a request to remove a message that waits or is delayed.
 
-    REMOVED = "removed"
-    """It will not run."""
-    REQUESTED = "requested"
-    """A tombstone lies where a worker looks before it starts the message."""
-    NOT_FOUND = "not_found"
-    """It is running, done or unknown."""
+    Args:
+        message: The message; None when there is none of that id: its run is over, or nobody knows it.
+        held: Somebody holds it: it runs or is about to, and nothing was removed.
+    """
+
+    message: Message | None = None
+    held: bool = False
+
+
+NOTHING_REMOVED = Removed()
 
 
 @runtime_checkable
 class CancelWaiting(Protocol):
     """Removes a message that has not started."""
 
-    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
-        """Remove it if it waits or is delayed, storing ``record`` in the same step where it can."""
+    async def cancel(self, message_id: str, *, after_run: int = 0) -> Removed:
+        """Remove it if it waits or is delayed, with all its copies; nothing while one of them is held.
+
+        The broker's own record of it, if there is one, becomes what ``records.cancelled`` says, in the same step where
+        the capabilities include ``atomic_records``.
+
+        Args:
+            message_id: The message's id.
+            after_run: Only a message of a later run is removed: one of a run that has ended has come back to be
+                recognised.
+        """
         ...
 
 
@@ -104,10 +118,10 @@ class DeadMessage(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of a dead-letter queue.
 
     Args:
-        message: As it was when it failed.
-        source: The queue or group key it came from.
+        message: As it was when it failed; of what cannot be read, its bytes are the body.
+        source: The queue or group key it came from; of a foreign message, the one that was asked about.
         reason: Why it is here.
-        error: The last error's text.
+        error: The last error's text, "type: message".
         deliveries: How often it had been delivered in its last attempt.
         died: When, seconds since the epoch.
     """
@@ -119,26 +133,109 @@ class DeadMessage(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: int
     died: float
 
+    @property
+    def kind(self) -> str:
+        """The error's type (``ValueError``), or the reason where its text does not begin with one."""
+        return kind_of(self.error, self.reason.value)
 
-@runtime_checkable
-class DeadLetters(Protocol):
-    """Looks into, empties and sends back dead-letter queues. ``source`` is a queue's name or a group's key."""
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits, the same for all that failed alike: type of error, its text without numbers, ids and
+        addresses, and task."""
+        return fingerprint(self.kind, normalised(self.error), self.message.name)
 
-    async def dead_letters(
-        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
-    ) -> list[DeadMessage]:
-        """The entries that came from ``source``, oldest first; only those of these messages where ids are given."""
+
+def foreign(message: Message, source: str, died: float) -> DeadMessage:
+    """An entry that somebody else has put there, who does not say why."""
+    return DeadMessage(
+        message=message,
+        source=source,
+        reason=Reason.FOREIGN,
+        error="put into the dead-letter queue without a reason",
+        deliveries=0,
+        died=died,
+    )
+
+
+class DeadEntry(NamedTuple):
+    """A dead letter and where it lies.
+
+    Args:
+        dead: What it says.
+        token: The transport's own; opaque.
+    """
+
+    dead: DeadMessage
+    token: Any
+
+
+class Redriven(enum.Enum):
+    """What became of one dead letter that was to be sent back."""
+
+    DONE = "done"
+    """It waits in its source as a new run."""
+    GONE = "gone"
+    """It is there no more, or a consumer of the dead-letter queue holds it; nothing was changed."""
+    REFUSED = "refused"
+    """Its source did not take it, being full or blocked; it is still a dead letter."""
+
+
+class SentBack(NamedTuple):
+    """A dead letter that was sent back to where it came from.
+
+    Args:
+        id: Its message's id.
+        run: The run that it begins.
+    """
+
+    id: str
+    run: int
+
+
+class DeadLetterView(Protocol):
+    """Goes once through the dead letters of one source. Used by one caller at a time; left when its context is.
+
+    It shows what was there when it was opened, what came from other hands and cannot be read included; not what a
+    consumer of the dead-letter queue holds, if the broker can tell. A broker that has to take entries to see them holds
+    those it has shown until the context is left, and gives them back then, or when the process dies.
+    """
+
+    @property
+    def complete(self) -> bool:
+        """False when it has ended before all had been seen, because the broker does not let it hold more."""
         ...
 
-    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
-        """Send entries back to where they came from as a new run at attempt 1; returns how many.
+    async def next(self, most: int) -> Sequence[DeadEntry]:
+        """The next entries; none at the end. Oldest first within each lane, where the broker keeps that order: a quorum
+        queue puts what was looked at behind what was not."""
+        ...
 
-        Each moves in one step or is published with confirmation first. None takes all that are there now.
+    async def redrive(self, entries: Sequence[DeadEntry]) -> Sequence[Redriven]:
+        """Send entries back to where they came from as a new run at attempt 1, an answer per entry in order.
+
+        Each moves in one step or is published with confirmation first. After one that is refused none may be tried.
         """
         ...
 
-    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
-        """Delete entries for good; returns how many."""
+    async def purge(self, tokens: Sequence[Any]) -> int:
+        """Delete the entries of these tokens for good; returns how many of them were there."""
+        ...
+
+
+@runtime_checkable
+class DeadLetters(Protocol):
+    """Looks into dead-letter queues."""
+
+    def dead_letters(
+        self, source: str, *, ids: Collection[str] | None = None, since: float = 0.0
+    ) -> AbstractAsyncContextManager[DeadLetterView]:
+        """Look into the dead letters that came from a source, and those whose source nobody knows.
+
+        Args:
+            source: A queue's name or a group's key.
+            ids: Only those of these messages; None for all.
+            since: Entries that came before, seconds since the epoch, need not be shown.
+        """
         ...
 
 
@@ -220,6 +317,36 @@ class Replay(Protocol):
 
     async def replay(self, log: str, group: str, *, since: float = 0.0) -> int:
         """Add the entries since a time (seconds since the epoch) to the group's backlog; returns how many."""
+        ...
+
+
+@runtime_checkable
+class Leases(Protocol):
+    """Gives something to one owner at a time. For stores.
+
+    A process that was stopped for longer than its lease goes on without knowing: pair a lease with a fence.
+    """
+
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take it, or keep it, for so many seconds from now; 0 gives it back. False while it is somebody else's."""
+        ...
+
+
+@runtime_checkable
+class AddOnce(Protocol):
+    """Tells the first from all that come after. For stores."""
+
+    async def add_once(self, key: str, seconds: float) -> bool:
+        """True for whoever adds it first; it is forgotten after so many seconds."""
+        ...
+
+
+@runtime_checkable
+class Counters(Protocol):
+    """Counts. For stores."""
+
+    async def count(self, name: str, by: int, seconds: float) -> int:
+        """Add to a counter, which begins at 0, and return it. It is forgotten so many seconds after its last change."""
         ...
 
 

@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from brokerkit.abilities import DeadLetters, DeadMessage, dead_letters_of
-from brokerkit.calls import NO_OPTIONS, Call, SendOptions, TaskProfile, any_result
+from msgspec.structs import replace
+
+from brokerkit.abilities import DeadMessage
+from brokerkit.backing import Backing, Beside
+from brokerkit.calls import Call, any_result, seconds, send_options, unknown
+from brokerkit.client.background import Background
+from brokerkit.client.blocking import BlockingClient
+from brokerkit.client.handle import RESULT_WAIT, Cancel, Handle
+from brokerkit.client.progress import Progress
+from brokerkit.client.sending import Event
 from brokerkit.clock import Clock, SystemClock
-from brokerkit.codec import check_nesting, encode
-from brokerkit.connect import store_for, transport_for
-from brokerkit.errors import ConfigurationError, EncodeError, MissingCapability
-from brokerkit.handle import Cancel, Handle
-from brokerkit.message import Outgoing
-from brokerkit.options import SendKeywords, WorkerKeywords
+from brokerkit.deadletters import DeadLetterGroups
+from brokerkit.deadletters.selecting import selection
+from brokerkit.errors import ConfigurationError
+from brokerkit.handlers.lifespan import Lifespan
+from brokerkit.handlers.overrides import Overrides
+from brokerkit.message import Scalar
+from brokerkit.options import DeadLetterKeywords, FindKeywords, SendKeywords, WorkerKeywords
 from brokerkit.records import TaskRecord, TaskStatus
-from brokerkit.registry import Defaults, Descriptor, handlers_of, plans_of, topology_of
-from brokerkit.session import Session, opened_store
-from brokerkit.settings import BROKERS_OWN, DEFAULT_URL, ENVIRONMENT_URL, Settings
-from brokerkit.store import OpenStore
+from brokerkit.registry import Descriptor, topology_of
+from brokerkit.session import Place, Session
+from brokerkit.settings import BROKERS_OWN, Settings
+from brokerkit.store import OpenStore, Store
 from brokerkit.supervisor import Supervisor
 from brokerkit.tasks import C, P, R, Task, Tasks, V
-from brokerkit.topology import Exchange, Queue, Topology
+from brokerkit.topology import Exchange, Queue, Topology, validate
 from brokerkit.transport import QueueStats, Transport
 
 if TYPE_CHECKING:  # the engine loads when a worker starts: programs that only send are quicker without it
-    from brokerkit.worker import Worker, WorkerSettings
+    from brokerkit.worker import Worker
 
 T = TypeVar("T")
-
-
-class Event:
-    """One event for ``publish_many``: the arguments of ``publish``.
-
-    Args:
-        payload: The event.
-        exchange: An ``Exchange`` or its name.
-        routing_key: The key.
-        options: The fields of ``SendOptions``.
-    """
-
-    __slots__ = ("exchange", "options", "payload", "routing_key")
-
-    def __init__(
-        self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]
-    ) -> None:
-        self.payload = payload
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.options = SendOptions(**options) if options else NO_OPTIONS
 
 
 class App(Tasks):
@@ -64,12 +53,20 @@ class App(Tasks):
             ``sqlite:///brokerkit.db``; read when the app is opened. A ``Transport`` may be given instead.
         name: The app's name; the broker keeps one fragment of topology for each. Default ``app``.
         store: Where records live: default with the broker, where it keeps any; a URL; or None for no records.
-        topology: More to declare than tasks and subscribers mention.
+        topology: More to declare than tasks and subscribers mention: a value, or the name of a YAML or TOML file, which
+            is read when the app is opened.
+        topology_env: The overlay of that file to apply. Default none.
         settings: See ``Settings``.
         clock: Supplies the time; tests give a virtual one.
+        lifespan: Entered by each worker before it takes messages; see ``lifespan``, which adds more.
+
+    Attributes:
+        overrides: What tests replace dependencies by.
+        topology_file: The file that ``topology`` named, or None.
+        topology_env: As given.
 
     Raises:
-        ConfigurationError: The URL makes no sense.
+        ConfigurationError: The URL makes no sense, or there is an overlay without a file.
     """
 
     def __init__(
@@ -78,23 +75,43 @@ class App(Tasks):
         *,
         name: str = "app",
         store: str | OpenStore | None = BROKERS_OWN,
-        topology: Topology | None = None,
+        topology: Topology | str | os.PathLike[str] | None = None,
+        topology_env: str | None = None,
         settings: Settings | None = None,
         clock: Clock | None = None,
+        lifespan: Lifespan | None = None,
     ) -> None:
+        if topology_env is not None and not isinstance(topology, str | os.PathLike):
+            raise ConfigurationError("topology_env= chooses an overlay of a file: give topology= the file's name")
         self.settings = settings or Settings()
         super().__init__(limits=self.settings.limits)
+        self.overrides = Overrides()
+        if lifespan is not None:
+            self.lifespan(lifespan)
         self.name = name
-        self.clock: Clock = clock or SystemClock()
-        self._store_given = store
-        self._topology = topology
+        self._backing = Backing(url, store, clock or SystemClock(), retention=self.settings.retention)
+        self.topology_file = topology if isinstance(topology, str | os.PathLike) else None
+        self.topology_env = topology_env
+        self._topology = topology if isinstance(topology, Topology) else None
         self._declared: list[Descriptor] = []
-        self._transport = self._make_transport(url) if url is not None else None
         self._session: Session | None = None
         self._running: AbstractAsyncContextManager[None] | None = None
+        self._background = Background(self)
 
-    def _make_transport(self, url: str | Transport) -> Transport:
-        return transport_for(url, self.clock) if isinstance(url, str) else url
+    @property
+    def clock(self) -> Clock:
+        """Supplies the time."""
+        return self._backing.clock
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its broker's URL; "" where the environment or a transport says it."""
+        return self._backing.scheme
+
+    @property
+    def address(self) -> str:
+        """Its broker's URL without the password; "" for a transport, and before the environment was asked."""
+        return self._backing.address
 
     # -- declaring -------------------------------------------------------------------------------------------------
 
@@ -102,24 +119,61 @@ class App(Tasks):
         """Declare exchanges, queues, logs or groups that no task or subscriber mentions."""
         self._declared.extend(descriptors)
 
+    def discover(self, package: str, *, exclude: Sequence[str] = ()) -> list[str]:
+        """Import a package with all its modules, and include every ``Tasks`` that is a variable of one of them.
+
+        Args:
+            package: Its name, as ``shop.jobs``; a module that is no package is imported alone.
+            exclude: Modules that stay unimported, and what is below them: ``shop.jobs.old``, ``*.tests``.
+
+        Returns:
+            The names of the modules that were imported, or had been already.
+
+        Raises:
+            ConfigurationError: A module cannot be imported; which one, and why.
+            DuplicateTask: Two of them take the same messages.
+        """
+        from brokerkit.discovery import collections_of, import_all
+
+        modules = import_all(package, exclude)
+        for tasks in collections_of(modules):
+            if not isinstance(tasks, App):  # another app works for itself
+                self.include(tasks)
+        return [module.__name__ for module in modules]
+
     def topology(self) -> Topology:
         """Everything this app declares.
 
         Raises:
-            TopologyError: It contradicts itself; every problem is listed.
+            TopologyError: It contradicts itself, or its file is wrong; every problem is listed.
         """
-        return topology_of(self.name, self, self._declared, self._topology)
+        topology = self.collected()
+        validate(topology)
+        return topology
+
+    def collected(self) -> Topology:
+        """The same, unchecked but for what its file says.
+
+        Raises:
+            TopologyError: Its file is wrong.
+        """
+        if self.topology_file is not None and self._topology is None:
+            from brokerkit.operations.files import load
+
+            self._topology = load(self.topology_file, self.topology_env)
+        found = topology_of(self.name, self, self._declared, self._topology)
+        return found if self.settings.mode is None else replace(found, mode=self.settings.mode)
 
     def _add_task(self, task: Task[P, R, C, V]) -> Task[P, R, C, V]:
         super()._add_task(task)
-        task.join(self, self.settings.limits, self.settings.content_type)
+        task.join(self, self.settings)
         return task
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._running is not None:
-            raise ConfigurationError("the app is open already")
+            raise ConfigurationError("the app is open already: open it once, and use it from wherever it is needed")
         self._running = self._opened()
         try:
             await self._running.__aenter__()
@@ -137,29 +191,45 @@ class App(Tasks):
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         topology = self.topology()
-        if self._transport is None:
-            self._transport = self._make_transport(os.environ.get(ENVIRONMENT_URL) or DEFAULT_URL)
-        store = self._chosen_store()
-        async with (
-            self._transport as transport,
-            opened_store(transport, store, self._store_given == BROKERS_OWN) as (records, shared),
-            Supervisor(f"app {self.name}") as supervisor,
-        ):
+        async with self.connected() as (transport, records, shared), Supervisor(f"app {self.name}") as supervisor:
             if topology != Topology(self.name):  # who only asks leaves nothing behind
                 await transport.apply(topology)
-            self._session = Session(
+            self._session = session = Session(
                 self.name, transport, records, shared, self.settings, self.clock, supervisor, topology
             )
             try:
-                yield
+                async with self._backing.beside():
+                    yield
             finally:
                 self._session = None
+                session.close()
 
-    def _chosen_store(self) -> OpenStore | None:
-        given = self._store_given
-        if given is None or given == BROKERS_OWN:
-            return None
-        return store_for(given, self.clock) if isinstance(given, str) else given
+    @contextmanager
+    def standing_in(self, transport: Transport, clock: Clock, beside: Beside = nullcontext) -> Iterator[None]:
+        """Use another broker and clock until the context is left: how ``brokerkit.testing`` works on any app.
+
+        Args:
+            transport: Keeps the records as well, unless the app keeps none.
+            clock: Supplies the time.
+            beside: Makes a context that is entered whenever the app is opened.
+
+        Raises:
+            ConfigurationError: The app is open.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the app is open: replace its broker before it is opened")
+        kept, self._backing = self._backing, self._backing.replaced(transport, clock, beside)
+        try:
+            yield
+        finally:
+            self._backing = kept
+
+    def connected(self) -> AbstractAsyncContextManager[tuple[Transport, Store | None, bool]]:
+        """The broker, the store if there is one, and whether that is the broker's own; connected, and nothing declared.
+
+        For looking at them; to send and to work, open the app.
+        """
+        return self._backing.connected()
 
     @property
     def _open(self) -> Session:
@@ -172,6 +242,19 @@ class App(Tasks):
         """The transport of the open app, for what only its broker can do."""
         return self._open.transport
 
+    @property
+    def place(self) -> Place | None:
+        """Where the app is open: the event loop and the process; None when it is not."""
+        return self._session.place if self._session is not None else None
+
+    def blocking(self) -> BlockingClient:
+        """The app for programs that are not async: ``with app.blocking() as client: client.send(charge.message(…))``.
+
+        The app is opened in a thread of its own; where it is open already, that opening is used. See
+        ``BlockingClient``, also for web servers.
+        """
+        return BlockingClient(self, self._background)
+
     # -- working ---------------------------------------------------------------------------------------------------
 
     def worker(self, **settings: Unpack[WorkerKeywords]) -> AbstractAsyncContextManager[Worker]:
@@ -182,38 +265,18 @@ class App(Tasks):
 
         Raises:
             ConfigurationError: The app is not open or has nothing to consume, or a setting makes no sense.
+            LifespanFailed: A lifespan, or a dependency that lives as long as the worker, could not be entered.
         """
+        from brokerkit.serving import serving
         from brokerkit.worker import WorkerSettings
 
+        if text := unknown("worker()", settings, WorkerSettings.__struct_fields__):
+            raise ConfigurationError(text)
         try:
             checked = WorkerSettings(**settings)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"worker: {error}") from error
-        return self._working(checked)
-
-    @asynccontextmanager
-    async def _working(self, settings: WorkerSettings) -> AsyncIterator[Worker]:
-        from brokerkit.worker import Worker
-
-        session = self._open
-        defaults = Defaults(
-            retry=self.settings.retry,
-            limits=self.settings.limits,
-            middleware=self.settings.middleware,
-            records=session.store is not None,
-            content_type=self.settings.content_type,
-        )
-        handlers = handlers_of(self, session.topology, defaults)
-        if unknown := ", ".join(sorted(set(settings.queues) - handlers.keys())):
-            known = ", ".join(sorted(handlers))
-            raise ConfigurationError(f"no task or subscriber consumes {unknown}; this app consumes {known}")
-        if settings.queues:
-            handlers = {key: handlers[key] for key in settings.queues}
-        if not handlers:
-            raise ConfigurationError("the app has no tasks and no subscribers: import the modules that define them")
-        worker = Worker(session.environment(), handlers, plans_of(handlers, session.topology), settings)
-        async with worker.serving():
-            yield worker
+        return serving(self, self._open, checked)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -255,32 +318,24 @@ class App(Tasks):
             EncodeError: An argument has no representation.
         """
         if isinstance(call, str):
-            await self._open.declare(queue)
-            call = self._call_by_name(call, arguments or {}, queue, SendOptions(**options) if options else NO_OPTIONS)
+            checked = send_options(options)
+            return await self._open.sending.named(call, arguments or {}, queue, checked)
         return await self.send_call(call)
-
-    def _call_by_name(
-        self, name: str, arguments: Mapping[str, Any], queue: str | Queue, options: SendOptions
-    ) -> Call[Any]:
-        target = queue if isinstance(queue, str) else queue.name
-        if not name or not target:
-            raise ConfigurationError('send by name takes a name and a queue: app.send("add", {"a": 1}, queue="sums")')
-        body = encode(dict(arguments), self.settings.content_type)
-        if len(body) > self.settings.limits.body:
-            raise EncodeError(f"arguments of {len(body)} bytes are over the limit of {self.settings.limits.body}")
-        check_nesting(body, self.settings.content_type, self.settings.limits)
-        return Call(TaskProfile(name=name, queue=target), body, self.settings.content_type, options, any_result)
 
     async def send_call(self, call: Call[T]) -> Handle[T]:
         """Publish one call."""
-        return (await self._open.send_batches([call], 1))[0]
+        return (await self._open.sending.send([call], 1))[0]
 
-    async def send_many(self, calls: Iterable[Call[T]], *, batch: int = 500) -> list[Handle[T]]:
+    async def send_many(
+        self, calls: Iterable[Call[T]], *, batch: int = 500, progress: Progress | None = None
+    ) -> list[Handle[T]]:
         """Send many calls, in batches.
 
         Args:
             calls: ``task.message(…)`` for each.
             batch: Calls per publish; default 500.
+            progress: Called after each batch with how many the broker has confirmed, and of how many; what it raises
+                ends the sending. ``brokerkit.progress_bar`` draws one.
 
         Returns:
             Their handles, in order, once the broker has confirmed all.
@@ -288,7 +343,7 @@ class App(Tasks):
         Raises:
             PublishFailed: Some were not accepted; ``failed`` names them. Later batches were not sent.
         """
-        return await self._open.send_batches(list(calls), batch)
+        return await self._open.sending.send(list(calls), batch, progress)
 
     async def publish(
         self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]
@@ -313,25 +368,104 @@ class App(Tasks):
 
     async def publish_many(self, events: Iterable[Event]) -> list[str]:
         """Publish several events in one batch; returns their ids. Raises as ``publish``; ``failed`` names which."""
-        session = self._open
-        listed = list(events)
-        outgoing: Sequence[Outgoing] = [
-            session.composer.event(event.payload, event.exchange, event.routing_key, event.options) for event in listed
-        ]
-        await session.declare(*(event.exchange for event in listed))
-        await session.publisher.publish_or_raise(outgoing)
-        return [message.message.id for message in outgoing]
+        return await self._open.sending.publish(list(events))
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def handle(self, task_id: str, task: Task[P, R, C, V], /) -> Handle[R]: ...
+    @overload
+    def handle(self, task_id: str, task: str = "", /) -> Handle[Any]: ...
+
+    def handle(self, task_id: str, task: Task[..., Any, ..., Any] | str = "", /) -> Handle[Any]:
+        """The handle of a task that was sent elsewhere, or before: works by the store that keeps its record.
+
+        Args:
+            task_id: Its id.
+            task: The task, so that its result is decoded into the annotation; or its wire name; or nothing.
+        """
+        if isinstance(task, str):
+            return self._open.handle(task_id, task, any_result, kept=True)
+        return self._open.handle(task_id, task.name, task.decode_result, kept=task.profile.record != "none")
+
+    async def wait(
+        self,
+        handles: Iterable[Handle[T]],
+        timeout: float | timedelta | None = RESULT_WAIT,
+        *,
+        progress: Progress | None = None,
+    ) -> tuple[list[Handle[T]], list[Handle[T]]]:
+        """Wait for many tasks at once: ``done, pending = await app.wait(handles, timeout=30)``.
+
+        Args:
+            handles: Of this app; there may be 100 000 of them.
+            timeout: Seconds, or a timedelta; default 60 s; None for no limit.
+            progress: Called as tasks end, with how many have, and of how many.
+
+        Returns:
+            Those that have ended, whatever became of them: their ``result()`` does not wait. And those that have not.
+
+        Raises:
+            MissingCapability: Of one of them neither a reply nor a record can come here.
+            ConfigurationError: One belongs to another app.
+        """
+        return await self._open.wait(handles, _limit(timeout), progress)
+
+    def as_completed(
+        self, handles: Iterable[Handle[T]], timeout: float | timedelta | None = None
+    ) -> AsyncGenerator[Handle[T], None]:
+        """Tasks in the order in which they end: ``async for handle in app.as_completed(handles): …``.
+
+        Args:
+            handles: Of this app; each task comes once.
+            timeout: Seconds, or a timedelta, for all of them; default none.
+
+        Yields:
+            The handles, each when its task has ended: its ``result()`` does not wait.
+
+        Raises:
+            TimeoutError: Not all have ended in time.
+            MissingCapability: Of one of them neither a reply nor a record can come here.
+            ConfigurationError: One belongs to another app.
+        """
+        return self._open.completed(handles, _limit(timeout))
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def record(self, task_id: str) -> TaskRecord | None:
         """What the store knows of a task, None if unknown. Raises ``MissingCapability`` without a store."""
-        return await self._open.record(task_id)
+        return await self._open.asking.record(task_id)
 
     async def status(self, task_id: str) -> TaskStatus | None:
         """Where a task stands, None if unknown. Raises ``MissingCapability`` without a store."""
         record = await self.record(task_id)
         return None if record is None else record.status
+
+    async def find(self, **wanted: Unpack[FindKeywords]) -> list[TaskRecord]:
+        """Records by what they say, newest first: ``await app.find(name="charge", statuses=[TaskStatus.FAILURE])``.
+
+        Args:
+            wanted: The fields of ``RecordFilter``: ``name``, ``queue``, ``statuses``, ``created_after`` and
+                ``created_before`` (seconds since the epoch, or times with a zone), ``metadata``, and ``limit``,
+                default 100.
+
+        Raises:
+            ConfigurationError: The filter makes no sense.
+            MissingCapability: No store keeps records.
+        """
+        return await self._open.asking.find(wanted)
+
+    async def label(self, task_id: str, /, **labels: Scalar) -> None:
+        """Set labels of a task's record, also after its end: ``await app.label(handle.id, approved=True)``.
+
+        A label that was set at send, or by the handler, is replaced.
+
+        Raises:
+            TaskNotFound: No record of it is kept.
+            EncodeError: A label cannot travel.
+            MissingCapability: No store keeps records.
+        """
+        await self._open.label(task_id, labels)
 
     async def queue_stats(self, queue: str | Queue) -> QueueStats:
         """Messages of a queue, or of a group (``log@group``), now; None where the broker cannot know.
@@ -345,8 +479,9 @@ class App(Tasks):
         """Cancel a task.
 
         Returns:
-            CANCELLED: it had not started and never will. REQUESTED: a worker that runs it has been asked.
-            TOO_LATE: it has finished, or nobody knows it.
+            CANCELLED: it had not started and never will; its record says so, and who waits for it is told. REQUESTED:
+            a worker that runs it, or is about to, has been asked to stop. TOO_LATE: it has finished, or nobody knows
+            it.
 
         Raises:
             MissingCapability: The broker cannot remove a message that waits.
@@ -354,29 +489,110 @@ class App(Tasks):
         return await self._open.cancel(task_id)
 
     async def dead_letters(
-        self, queue: str | Queue, *, limit: int = 100, ids: Sequence[str] | None = None
+        self,
+        queue: str | Queue,
+        *,
+        limit: int | None = 100,
+        ids: Sequence[str] | None = None,
+        **which: Unpack[DeadLetterKeywords],
     ) -> list[DeadMessage]:
-        """The dead letters of a queue or group, oldest first; only those of certain messages where ids are given."""
-        return await self._dead_letters().dead_letters(_name(queue), limit=limit, ids=ids)
+        """The dead letters of a queue or group, oldest first: ``await app.dead_letters("payments", error="KeyError")``.
 
-    async def redrive(self, queue: str | Queue, ids: Sequence[str] | None = None) -> int:
-        """Send dead letters back to their queue as new runs; all of them unless ids are given. Returns how many."""
-        return await self._dead_letters().redrive(_name(queue), ids)
+        Args:
+            queue: A queue, its name, or a group's key (``log@group``).
+            limit: Only the oldest so many; None for all.
+            ids: Only those of these messages.
+            which: ``error`` (a type, a reason or a fingerprint), ``task``, ``older`` and ``newer`` (seconds since they
+                died, or a timedelta), ``headers``; all must match.
 
-    async def purge(self, queue: str | Queue, ids: Sequence[str] | None = None) -> int:
-        """Delete dead letters for good; all of them unless ids are given. Returns how many."""
-        return await self._dead_letters().purge(_name(queue), ids)
+        Raises:
+            TopologyError: There is no such queue.
+            MissingCapability: The broker cannot look into dead-letter queues.
+        """
+        return await self._open.dead.letters(queue, selection({**which, "ids": ids, "limit": limit}))
 
-    def _dead_letters(self) -> DeadLetters:
-        transport = self._open.transport
-        dead_letters = dead_letters_of(transport)
-        if dead_letters is None:
-            raise MissingCapability(f"{transport.capabilities.name} cannot look into dead-letter queues")
-        return dead_letters
+    async def dead_letter_groups(
+        self,
+        queue: str | Queue,
+        *,
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        **which: Unpack[DeadLetterKeywords],
+    ) -> DeadLetterGroups:
+        """The dead letters of a queue or group by what failed, the largest group first.
+
+        Two failed alike when type of error, task and text are the same, but for numbers, ids and addresses in the text;
+        a group's ``fingerprint`` names them, as ``error=`` here and below. Takes what ``dead_letters`` takes.
+        """
+        return await self._open.dead.groups(queue, selection({**which, "ids": ids, "limit": limit}))
+
+    async def redrive(
+        self,
+        queue: str | Queue,
+        ids: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        canary: float | timedelta | None = None,
+        rate: float | None = None,
+        progress: Progress | None = None,
+        **which: Unpack[DeadLetterKeywords],
+    ) -> int:
+        """Send dead letters back to their queue as new runs, the oldest first; all of them unless told otherwise.
+
+        Interrupted at any time it loses none. A process that is killed may leave a few on RabbitMQ that are both sent
+        back and still dead letters.
+
+        Args:
+            queue: As for ``dead_letters``.
+            ids: Only those of these messages.
+            limit: Only the oldest so many.
+            canary: Send one back first, and wait so long, seconds or a timedelta, until its record says that it has
+                succeeded (where none is kept: until its queue is empty and it is no dead letter again); only then the
+                others.
+            rate: So many a second; default as fast as it goes.
+            progress: Called with how many were sent back, and how many there may be.
+            which: As for ``dead_letters``.
+
+        Returns:
+            How many were sent back.
+
+        Raises:
+            CanaryFailed: The first one failed again, or was not decided in time; the others are where they were.
+            QueueFull: The queue takes no more; the others are still dead letters.
+        """
+        return await self._open.dead.redrive(
+            queue, selection({**which, "ids": ids, "limit": limit}), canary=_limit(canary), rate=rate, progress=progress
+        )
+
+    async def purge(
+        self,
+        queue: str | Queue,
+        ids: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        expect: int | None = None,
+        **which: Unpack[DeadLetterKeywords],
+    ) -> int:
+        """Delete dead letters for good; all of them unless told otherwise.
+
+        Args:
+            queue: As for ``dead_letters``.
+            ids: Only those of these messages.
+            limit: Only the oldest so many.
+            expect: How many there have to be; with another number none is deleted.
+            which: As for ``dead_letters``.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            CountMismatch: There are more or fewer than ``expect``.
+        """
+        return await self._open.dead.purge(queue, selection({**which, "ids": ids, "limit": limit}), expect)
 
 
-def _name(queue: str | Queue) -> str:
-    return queue if isinstance(queue, str) else queue.name
+def _limit(timeout: float | timedelta | None) -> float | None:
+    return None if timeout is None else seconds(timeout)
 
 
-__all__ = ["App", "Event"]
+__all__ = ["App"]

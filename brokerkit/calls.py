@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, TypeVar
+from numbers import Real
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -15,11 +17,28 @@ from brokerkit.ids import IdFactory
 from brokerkit.message import MSGPACK, NORMAL, Message, Outgoing, Scalar
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.topology import Exchange, Retry, priority_number
+from brokerkit.topology.suggestion import similar
 from brokerkit.wire import LONGEST_TEXT, check_name, check_text, checked_scalars
 
 R_co = TypeVar("R_co", covariant=True)
 
 RecordLevel = Literal["outcome", "full", "none"]
+RECORD_LEVELS: tuple[RecordLevel, ...] = get_args(RecordLevel)
+
+
+def check_retry(policy: object) -> None:
+    """Raise ``TypeError`` when something else is given as a retry policy."""
+    if policy is not None and not isinstance(policy, Retry):
+        raise TypeError(f"retry={policy!r}: give a Retry, as Retry.exponential(max_retries=5) or Retry.none()")
+
+
+def seconds(span: float | timedelta, what: str = "a duration") -> float:
+    """A duration in seconds. Raises ``TypeError`` for anything else, calling it ``what``."""
+    if isinstance(span, timedelta):
+        return span.total_seconds()
+    if not isinstance(span, Real):
+        raise TypeError(f"{what} takes seconds or a timedelta, not {span!r}")
+    return float(span)
 
 
 class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +54,8 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         headers: The sender's own headers: names to strings, numbers or booleans.
         correlation_id: The sender's own.
         metadata: Searchable labels for the record.
-        id: The message's id instead of a new one; at most 255 bytes.
+        id: The message's id instead of a new one; at most 255 bytes. One task each: of a second one with the id of a
+            record that is kept, the handler may run, and ``result()`` is that of the first.
     """
 
     delay: float | timedelta | None = None
@@ -58,16 +78,35 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment!r} has no time zone; use datetime.now(timezone.utc) + ...")
         for name, span in (("delay", self.delay), ("expires", self.expires), ("timeout", self.timeout)):
-            if not isinstance(span, datetime) and span is not None and not 0 <= seconds(span) < float("inf"):
+            if not isinstance(span, datetime) and span is not None and not 0 <= seconds(span, name) < float("inf"):
                 raise ValueError(f"{name}={span!r}: give seconds >= 0 or a timedelta")
+        check_retry(self.retry)
 
 
 NO_OPTIONS = SendOptions()
 
 
-def seconds(span: float | timedelta) -> float:
-    """A duration in seconds."""
-    return span.total_seconds() if isinstance(span, timedelta) else float(span)
+def send_options(given: Mapping[str, Any]) -> SendOptions:
+    """The options of one send, from its keywords.
+
+    Raises:
+        TypeError: There is no such option, or it is of another type.
+        ValueError: One makes no sense.
+    """
+    if not given:
+        return NO_OPTIONS
+    if text := unknown("a send", given, SendOptions.__struct_fields__):
+        raise TypeError(text)
+    return SendOptions(**given)
+
+
+def unknown(what: str, given: Iterable[str], known: Iterable[str]) -> str:
+    """Says that some keywords do not exist, and which do; "" if all do."""
+    wrong = sorted({*given} - {*known})
+    if not wrong:
+        return ""
+    instead = similar(wrong[0], known) if len(wrong) == 1 else ""
+    return f"{what} takes no {', '.join(wrong)}{instead or '; it takes ' + ', '.join(known)}"
 
 
 class TaskProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +134,7 @@ class TaskProfile(msgspec.Struct, frozen=True, kw_only=True):
         check_name(self.name)
 
 
-class Call(Generic[R_co]):
+class Call(msgspec.Struct, Generic[R_co], frozen=True, eq=False, gc=False):
     """A task with bound arguments: a value that can be sent, any number of times.
 
     Args:
@@ -106,24 +145,23 @@ class Call(Generic[R_co]):
         result: Decodes the result.
     """
 
-    __slots__ = ("body", "content_type", "options", "profile", "result")
-
-    def __init__(
-        self,
-        profile: TaskProfile,
-        body: bytes,
-        content_type: str,
-        options: SendOptions,
-        result: Callable[[bytes, str], R_co],
-    ) -> None:
-        self.profile = profile
-        self.body = body
-        self.content_type = content_type
-        self.options = options
-        self.result = result
+    profile: TaskProfile
+    body: bytes
+    content_type: str
+    options: SendOptions
+    result: Callable[[bytes, str], R_co]
 
     def __repr__(self) -> str:
         return f"Call({self.profile.name!r}, queue={self.profile.queue!r})"
+
+
+def check_call(call: object) -> None:
+    """Raise ``TypeError`` when something else is given to be sent."""
+    if isinstance(call, Call):
+        return
+    if inspect.iscoroutine(call):
+        call.close()  # or Python would complain that nobody has awaited it
+    raise TypeError(f'a call is wanted, as charge.message("o-1"), and charge.send(…) sends by itself; not {call!r}')
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -223,6 +261,14 @@ class Composer:
             message = self._with_options(message, options, now)
         return Outgoing(message, target, routing_key)
 
+    def labels(self, labels: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Labels that a record may have.
+
+        Raises:
+            EncodeError: One cannot travel, or they are too large.
+        """
+        return checked_scalars("label", labels, self._limits.headers)
+
     def _with_options(self, message: Message, options: SendOptions, now: float) -> Message:
         changes = _times(options, now)
         if options.id is not None:
@@ -235,8 +281,7 @@ class Composer:
         if options.headers:
             changes["headers"] = checked_scalars("header", options.headers, self._limits.headers)
         if options.metadata:
-            labels = {**message.metadata, **options.metadata}
-            changes["metadata"] = checked_scalars("label", labels, self._limits.headers)
+            changes["metadata"] = self.labels({**message.metadata, **options.metadata})
         if options.correlation_id is not None:
             check_text("correlation_id", options.correlation_id)
             changes["correlation_id"] = options.correlation_id

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Unpack
 
-from brokerkit.calls import NO_OPTIONS, Call, Composer, Origin, SendOptions
+from brokerkit.calls import Call, Composer, Origin, check_call, send_options
 from brokerkit.delivery import Delivery
 from brokerkit.ids import follow_up_id
 from brokerkit.message import Message, Outgoing, Scalar
@@ -26,8 +26,16 @@ class Services(Protocol):
         """Makes messages."""
         ...
 
+    @property
+    def state(self) -> Any:
+        """What the worker's lifespan has yielded."""
+        ...
+
     def report(self, context: Context, fraction: float | None, note: str) -> None:
         """Remember progress; it is written at most twice a second per task."""
+
+    def label(self, context: Context, labels: Mapping[str, Scalar]) -> None:
+        """Remember labels; they are written as progress is."""
 
     async def in_thread(self, context: Context, function: Callable[[], Any]) -> Any:
         """Run a sync function in the worker's thread pool."""
@@ -95,17 +103,35 @@ class Context:
         return (message.run, message.attempt + message.postponed, self._delivery.deliveries)
 
     @property
+    def state(self) -> Any:
+        """What the worker's lifespan has yielded; the union of the mappings if there are several, None without one."""
+        return self._services.state
+
+    @property
     def lost(self) -> bool:
         """True once the broker may have given this message to another worker."""
         return self._delivery.lost
 
     @property
     def cancelled(self) -> bool:
-        """True once the task was cancelled, timed out or the worker's grace ended. Sync handlers look at it."""
+        """True once the task was cancelled, timed out or the worker's grace ended. Sync handlers look at it.
+
+        One that ends unfinished must raise, as ``check_cancelled`` does: a value it returns is its result, unless its
+        time was over.
+        """
         return self._cancelled is not None and self._cancelled.is_set()
 
+    def check_cancelled(self) -> None:
+        """For sync handlers: end here when cancelled; a message that its worker had no time for runs again elsewhere.
+
+        Raises:
+            InterruptedError: ``cancelled`` is True.
+        """
+        if self.cancelled:
+            raise InterruptedError(f"{self.name} {self.id} was cancelled, or its worker stops")
+
     def wait_cancelled(self, timeout: float) -> bool:
-        """For sync handlers: sleep up to so many seconds, returning True at once when cancelled."""
+        """For sync handlers: sleep up to so many seconds, returning True at once when cancelled; see ``cancelled``."""
         if self._cancelled is None:
             self._cancelled = threading.Event()
         return self._cancelled.wait(timeout)
@@ -138,6 +164,19 @@ class Context:
             raise ValueError(f"progress takes a fraction from 0 to 1, not {fraction!r}")
         self._services.report(self, fraction, bounded(encodable(note), LONGEST_NOTE))
 
+    async def label(self, **labels: Scalar) -> None:
+        """Set labels of the task's record: ``await ctx.label(customer="c-1")``. They are written within half a second,
+        or with the outcome, and stay whatever the outcome is; a label that was set at send is replaced.
+
+        Raises:
+            EncodeError: A label cannot travel.
+        """
+        self.label_nowait(**labels)
+
+    def label_nowait(self, **labels: Scalar) -> None:
+        """The same for sync handlers; safe from any thread."""
+        self._services.label(self, self._services.composer.labels(labels))
+
     async def in_thread(self, function: Callable[[], Any]) -> Any:
         """Run a sync function in the worker's thread pool; how sync handlers are run."""
         if self._cancelled is None:
@@ -154,6 +193,7 @@ class Context:
 
     def send_nowait(self, call: Call[Any]) -> str:
         """The same for sync handlers."""
+        check_call(call)
         return self._leave(lambda origin: self._services.composer.call(call, origin=origin), call.options.id)
 
     async def publish(
@@ -170,7 +210,7 @@ class Context:
         self, payload: Any, *, exchange: str | Exchange, routing_key: str = "", **options: Unpack[SendKeywords]
     ) -> str:
         """The same for sync handlers."""
-        checked = SendOptions(**options) if options else NO_OPTIONS
+        checked = send_options(options)
         return self._leave(
             lambda origin: self._services.composer.event(payload, exchange, routing_key, checked, origin=origin),
             checked.id,

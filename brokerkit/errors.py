@@ -6,6 +6,10 @@
     │   ├── DuplicateTask           two tasks, or two subscribers, claim the same messages
     │   └── MissingCapability       the broker or store cannot do what is asked
     ├── TopologyConflict            the broker already has an object of that name with other attributes
+    ├── PlanRefused                 a change of topology is refused as things are; the text says what to do
+    │   ├── PlanOutdated            the broker has changed since the plan was made
+    │   ├── DataAtRisk              it would delete messages
+    │   └── ApplyUnderWay           somebody else changes the topology
     ├── TransportError              the broker, or the way to it
     │   ├── ConnectFailed           nobody there, or it refused us
     │   ├── ConnectionLost          it went away; brokerkit reconnects by itself
@@ -17,6 +21,10 @@
     │       └── PublishUnknown      no answer before the deadline: it may or may not be there
     ├── StoreError                  the store of records
     │   └── ResultTooLarge          a result over the store's limit
+    ├── DeadLetterError             dead letters were left where they are: look at them again
+    │   ├── CanaryFailed            the one that was sent back first did not succeed
+    │   └── CountMismatch           there are more or fewer than was said
+    ├── LifespanFailed              what a worker needs could not be entered; it has taken no message
     ├── CodecError
     │   ├── EncodeError             a value cannot be sent
     │   └── DecodeError             a body cannot be read, or does not fit the annotations
@@ -83,8 +91,47 @@ class TopologyConflict(BrokerkitError):
         declared = f" (declared by app {owner!r})" if owner else ""
         super().__init__(
             f"{entity} exists with {attribute}={found!r}{declared}, but this program wants {attribute}={wanted!r}; "
-            f"make the two agree, or use another name"
+            f"make the two agree (brokerkit topology plan says what would change), or use another name"
         )
+
+
+class PlanRefused(BrokerkitError):
+    """A change of topology is refused as things are; nothing was changed, or only what had been reported."""
+
+
+class PlanOutdated(PlanRefused):
+    """The broker has changed since the plan was made.
+
+    Args:
+        what: What is different now.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the broker has changed since this was planned ({what}); plan again")
+
+
+class DataAtRisk(PlanRefused):
+    """Messages would be deleted.
+
+    Args:
+        held: Where they are.
+        count: How many there are.
+        allowed: How many may be deleted.
+
+    Attributes:
+        count: As given.
+    """
+
+    def __init__(self, held: str, count: int, allowed: int) -> None:
+        self.count = count
+        super().__init__(
+            f"this deletes {count} messages ({held}), and {allowed or 'none'} may be lost; "
+            f"consume or move them first, or say --allow-data-loss {count}"
+        )
+
+
+class ApplyUnderWay(PlanRefused):
+    """Somebody else changes the topology of this broker."""
 
 
 class TransportError(BrokerkitError):
@@ -139,6 +186,38 @@ class ResultTooLarge(StoreError):
     """A record is larger than the store accepts."""
 
 
+class DeadLetterError(BrokerkitError):
+    """What was to be done with dead letters was not done; they are where they were."""
+
+
+class CanaryFailed(DeadLetterError):
+    """The dead letter that was sent back first did not succeed, or not in time; the others were not sent back.
+
+    Attributes:
+        task_id: Its message's id.
+    """
+
+    def __init__(self, message: str, task_id: str) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class CountMismatch(DeadLetterError):
+    """There are more or fewer dead letters than were to be deleted; none was.
+
+    Attributes:
+        found: How many there are.
+    """
+
+    def __init__(self, message: str, *, found: int) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class LifespanFailed(BrokerkitError):
+    """A lifespan, or a dependency that lives as long as the worker, raised before the worker took a message."""
+
+
 class CodecError(BrokerkitError):
     """A value could not be turned into bytes, or bytes into a value."""
 
@@ -165,7 +244,8 @@ class TaskError(BrokerkitError):
 
 
 class TaskFailed(TaskError):
-    """The last attempt raised; the remote exception is here as text, never as an object.
+    """The last attempt raised; the remote exception is here as text, never as an object. Its traceback is also a note,
+    so that it is shown where nobody catches this.
 
     Attributes:
         type: The qualified name of the remote exception's class.
@@ -191,6 +271,8 @@ class TaskFailed(TaskError):
         self.traceback = traceback
         self.attempts = attempts
         self.exhausted = exhausted
+        if traceback:  # seen where nobody catches this: without it, all that is shown is where somebody waited
+            self.add_note(f"In the worker, attempt {attempts}:\n{traceback.rstrip()}")
 
 
 class RetriesExhausted(TaskFailed):
@@ -218,7 +300,8 @@ class RetryLater(Exception):
 
     Args:
         after: Seconds until the next attempt.
-        counted: False means "not now": the attempt does not count against ``max_retries``.
+        counted: False means "not now": the attempt does not count against ``max_retries``, and the delay is at least
+            0.1 s, since nothing else would end a loop.
         reason: Kept as the attempt's error text.
     """
 

@@ -85,3 +85,17 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     exchange: str
     routing_key: str
     record: TaskRecord | None = None
+
+
+def rerun(message: Message, now: float) -> Message:
+    """The message of a new run, at attempt 1 and due at once."""
+    over = message.expires is not None and message.expires <= now
+    return msgspec.structs.replace(
+        message,
+        run=message.run + 1,
+        attempt=1,
+        postponed=0,
+        due=None,
+        # It would expire again at once; whoever sends it back wants it to run.
+        expires=None if over else message.expires,
+    )

@@ -1,14 +1,15 @@
-"""The keywords of ``task``, ``subscribe``, ``options`` and ``worker``, so that editors complete them; ``TaskOptions``,
-``SendOptions`` and ``WorkerSettings`` say what each means and check them."""
+"""The keywords of ``task``, ``handler``, ``subscribe``, ``options``, ``find`` and ``worker``, so that editors complete
+them; ``TaskOptions``, ``SendOptions``, ``RecordFilter`` and ``WorkerSettings`` say what each means and check them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
 from brokerkit.calls import RecordLevel
 from brokerkit.message import Scalar
+from brokerkit.records import TaskStatus
 from brokerkit.topology import Queue, Retry, Start
 
 
@@ -24,6 +25,15 @@ class TaskKeywords(TypedDict, total=False):
     record: RecordLevel
     reply: bool
     metadata: Mapping[str, Scalar] | None
+
+
+class HandlerKeywords(TypedDict, total=False):
+    """Fields of ``TaskOptions`` that a pattern handler has."""
+
+    queue: Queue | str
+    retry: Retry | None
+    timeout: float | timedelta | None
+    record: RecordLevel
 
 
 class SendKeywords(TypedDict, total=False):
@@ -51,6 +61,28 @@ class WorkerKeywords(TypedDict, total=False):
     max_unsettled: int
     loop_lag: float
     publish_deadline: float
+
+
+class FindKeywords(TypedDict, total=False):
+    """Fields of ``RecordFilter``."""
+
+    name: str | None
+    queue: str | None
+    statuses: Sequence[TaskStatus]
+    created_after: float | datetime | None
+    created_before: float | datetime | None
+    metadata: Mapping[str, Scalar]
+    limit: int
+
+
+class DeadLetterKeywords(TypedDict, total=False):
+    """Fields of ``DeadLetterFilter``, besides ``ids`` and ``limit``."""
+
+    error: str
+    task: str
+    older: float | timedelta | None
+    newer: float | timedelta | None
+    headers: Mapping[str, Scalar]
 
 
 class SubscribeKeywords(TypedDict, total=False):

@@ -28,6 +28,16 @@ class Reason(enum.StrEnum):
     """No task or subscriber of this worker takes a message of this name."""
     FOLLOW_UP_FAILED = "follow_up_failed"
     """A follow-up of the handler could not be published."""
+    FOREIGN = "foreign"
+    """Somebody else put it there, and does not say why. No outcome of ours."""
+
+    @classmethod
+    def named(cls, text: str) -> Reason:
+        """The reason of that name; FAILED for one of a later version."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls.FAILED
 
 
 class Ack(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,8 @@ from brokerkit.errors import NotConfirmed, PublishFailed, PublishUnknown, QueueF
 from brokerkit.message import Outgoing
 from brokerkit.middleware import Send, SendMiddleware
 from brokerkit.store import Put, Store
+from brokerkit.topology import Exchange, Queue
+from brokerkit.topology.suggestion import did_you_mean
 from brokerkit.transport import Published, Transport
 
 _log = logging.getLogger("brokerkit")
@@ -26,6 +28,7 @@ class Publisher:
         clock: Supplies the time.
         middleware: Wraps every publish, the first one outermost.
         deadline: Seconds for one publish.
+        known: What the app has declared so far, for suggestions when a name is wrong.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Publisher:
         *,
         middleware: Sequence[SendMiddleware] = (),
         deadline: float = 10.0,
+        known: Collection[Exchange | Queue] = (),
     ) -> None:
         self._transport = transport
         self._store = store
         self._clock = clock
         self.deadline = deadline
+        self._known = known
         send: Send = self._send
         for wrap in reversed(middleware):
             send = wrap(send)
@@ -59,7 +64,7 @@ class Publisher:
             if answer is not Published.CONFIRMED
         }
         if failed:
-            raise publish_error(messages, failed)
+            raise publish_error(messages, failed, self._known)
 
     async def _send(self, messages: Sequence[Outgoing]) -> Sequence[Published]:
         if self._store is None:
@@ -111,10 +116,14 @@ _ERRORS: dict[Published, tuple[type[PublishFailed], str]] = {
 }
 
 
-def publish_error(messages: Sequence[Outgoing], failed: Mapping[str, Published]) -> PublishFailed:
+def publish_error(
+    messages: Sequence[Outgoing], failed: Mapping[str, Published], known: Collection[Exchange | Queue]
+) -> PublishFailed:
     """The error for refused messages, worded by the first of them."""
     first = next(outgoing for outgoing in messages if outgoing.message.id in failed)
     kind, why = _ERRORS[failed[first.message.id]]
+    if kind is Unroutable:
+        why = _nowhere(first, known) or why
     count = f"{len(failed)} of {len(messages)} messages, the first: " if len(messages) > 1 else ""
     where = f"queue {first.routing_key!r}"
     if first.exchange:
@@ -122,3 +131,14 @@ def publish_error(messages: Sequence[Outgoing], failed: Mapping[str, Published])
     error = kind(f"{count}{first.message.name or 'message'} {first.message.id} to {where}: {why}")
     error.failed = failed
     return error
+
+
+def _nowhere(outgoing: Outgoing, known: Collection[Exchange | Queue]) -> str:
+    """Why a message goes nowhere, if that is its target's name."""
+    if not outgoing.exchange:
+        queues = [each.name for each in known if isinstance(each, Queue)]
+        return f"there is no such queue{did_you_mean(outgoing.routing_key, queues)}"
+    exchanges = [each.name for each in known if isinstance(each, Exchange)]
+    if outgoing.exchange in exchanges:
+        return ""
+    return f"no binding matches, and this app declares no such exchange{did_you_mean(outgoing.exchange, exchanges)}"

@@ -33,6 +33,8 @@ class TaskStatus(enum.StrEnum):
 
 
 TERMINAL = 2
+ASKED = 1
+"""The stage of a run whose end was only asked for."""
 RANK = {
     TaskStatus.PENDING: 0,
     TaskStatus.RUNNING: 1,
@@ -94,11 +96,14 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         attempts: The failed attempts of this run, oldest first, the newest 20.
         progress: 0..1 as the handler reported, or None.
         note: The handler's words to it.
-        metadata: Labels: set at send, patched by the handler and by clients.
+        metadata: Labels: set at send, changed by the handler and by clients.
+        labelled: Which labels this report sets anew; the others were set at send, and what is stored of them counts.
         parent: Id of the task whose handler sent this one.
         root: Id of the first task of that family.
         followups: Follow-ups, encoded, that leave again if a crash came between this record and their
             confirmation.
+        asked: With CANCELLED: it was only asked for, and whether the task had begun is not known. The report of a
+            worker that runs it all the same replaces this record.
     """
 
     id: str
@@ -120,9 +125,21 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     progress: float | None = None
     note: str = ""
     metadata: dict[str, Scalar] = {}
+    labelled: tuple[str, ...] = ()
     parent: str | None = None
     root: str | None = None
     followups: tuple[bytes, ...] = ()
+    asked: bool = False
+
+    @property
+    def stage(self) -> int:
+        """How far a run has come, from 0 to ``TERMINAL``."""
+        return ASKED if self.asked else RANK[self.status]
+
+    @property
+    def over(self) -> bool:
+        """True when the handler has run to its end in this run, though its follow-ups may still have to leave."""
+        return self.status.terminal or bool(self.followups)
 
     @property
     def fence(self) -> tuple[int, int, int]:
@@ -130,28 +147,27 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return (self.run, self.attempt + self.postponed, self.deliveries)
 
 
-def accepts(
-    stored_fence: tuple[int, int, int], stored_status: TaskStatus, fence: tuple[int, int, int], status: TaskStatus
-) -> bool:
+def accepts(stored_fence: tuple[int, int, int], stored_stage: int, fence: tuple[int, int, int], stage: int) -> bool:
     """True when a report may replace the stored one.
 
     A newer run always may. Within a run a terminal status is never overwritten; otherwise a newer fence wins,
-    and at the same fence PENDING < RUNNING, RETRY < terminal.
+    and at the same fence PENDING < RUNNING, RETRY, a cancellation that was asked for < terminal.
     """
     if fence[0] != stored_fence[0]:
         return fence[0] > stored_fence[0]
-    if RANK[stored_status] == TERMINAL:
+    if stored_stage == TERMINAL:
         return False
     if fence != stored_fence:
         return fence > stored_fence
-    return RANK[status] >= RANK[stored_status]
+    return stage >= stored_stage
 
 
 def merged(stored: TaskRecord, new: TaskRecord) -> TaskRecord:
     """The record to keep when an accepted report replaces the stored one.
 
-    Labels are united (the new one wins), failed attempts of the same run are kept, and the last progress stays
-    until a new one is reported.
+    Labels are united, failed attempts of the same run are kept, and the last progress stays until a new one is
+    reported. Of a label that both have the stored value counts, because somebody may have changed it since the send,
+    unless the new report has set it anew.
     """
     attempts = new.attempts
     if stored.attempts and stored.run == new.run:
@@ -166,13 +182,38 @@ def merged(stored: TaskRecord, new: TaskRecord) -> TaskRecord:
         new,
         followups=stored.followups if keeps else new.followups,
         result=stored.result if keeps else new.result,
-        metadata={**stored.metadata, **new.metadata},
+        metadata={**new.metadata, **stored.metadata, **{label: new.metadata[label] for label in new.labelled}},
         attempts=attempts,
         created=stored.created or new.created,
         started=new.started if new.started is not None or not same_run else stored.started,
         progress=new.progress if new.progress is not None or not same_run else stored.progress,
         note=new.note or (stored.note if same_run else ""),
     )
+
+
+def sent_back(stored: TaskRecord, run: int) -> TaskRecord:
+    """The record of a task whose message waits again, as a new run."""
+    return TaskRecord(
+        id=stored.id,
+        name=stored.name,
+        queue=stored.queue,
+        status=TaskStatus.PENDING,
+        run=run,
+        created=stored.created,
+        metadata=stored.metadata,
+        parent=stored.parent,
+        root=stored.root,
+    )
+
+
+def cancelled(stored: TaskRecord, run: int, now: float, *, asked: bool = False) -> TaskRecord | None:
+    """The record to keep when a message that waited for this run has been removed, or when that was only asked for;
+    None if nothing is to be changed."""
+    if stored.run < run:
+        stored = sent_back(stored, run)
+    if stored.run > run or stored.over:
+        return None
+    return msgspec.structs.replace(stored, status=TaskStatus.CANCELLED, finished=now, asked=asked)
 
 
 class RecordPatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +235,16 @@ class RecordPatch(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Scalar] = {}
 
 
+def later(earlier: RecordPatch, patch: RecordPatch) -> RecordPatch:
+    """Two patches of one record as one."""
+    return msgspec.structs.replace(
+        patch,
+        progress=earlier.progress if patch.progress is None else patch.progress,
+        note=earlier.note if patch.note is None else patch.note,
+        metadata={**earlier.metadata, **patch.metadata},
+    )
+
+
 def patched(record: TaskRecord, patch: RecordPatch) -> TaskRecord:
     """The record with the patch applied."""
     return msgspec.structs.replace(
@@ -208,4 +259,4 @@ def patchable(record: TaskRecord, patch: RecordPatch) -> bool:
     """True when the patch is not stale."""
     if patch.fence is None:
         return True
-    return not record.status.terminal and patch.fence >= record.fence
+    return record.stage < TERMINAL and patch.fence >= record.fence

@@ -2,66 +2,71 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from brokerkit.calls import RecordLevel, seconds
+from brokerkit.calls import RecordLevel
 from brokerkit.codec import Limits
-from brokerkit.context import Context
-from brokerkit.delivery import GroupSource, QueueSource, Source
+from brokerkit.consumers import PatternHandler, Subscriber
+from brokerkit.delivery import GroupSource, QueueSource
 from brokerkit.errors import ConfigurationError
-from brokerkit.handlers import Handler, Receive, SourceHandlers
+from brokerkit.handlers.calling import receive_of
+from brokerkit.handlers.handler import Handler, SourceHandlers
+from brokerkit.handlers.injection import Injector
+from brokerkit.handlers.patterns import Pattern
 from brokerkit.lanes import SourcePlan
 from brokerkit.middleware import ReceiveMiddleware, fold
-from brokerkit.signature import Parameters
-from brokerkit.tasks import Subscriber, Task, Tasks
-from brokerkit.topology import Exchange, Group, Log, Queue, Retry, Topology, lane_weights, validate, with_exchanges
+from brokerkit.tasks import Task, Tasks
+from brokerkit.topology import Exchange, Group, Log, Queue, Retry, Topology, lane_weights, with_exchanges, with_modes
 
 Descriptor = Exchange | Queue | Log | Group
-AnyTask = Task[..., Any, ..., Any]
+Consumer = Task[..., Any, ..., Any] | PatternHandler | Subscriber
+Q = TypeVar("Q", Queue, Group)
 
 
 def topology_of(name: str, tasks: Tasks, declared: Sequence[Descriptor], base: Topology | None) -> Topology:
-    """Everything an app declares: its topology, its descriptors, and what its tasks and subscribers consume.
-
-    Raises:
-        TopologyError: It contradicts itself; every problem is listed.
-    """
+    """Everything an app declares: its topology, its descriptors, and what its tasks and subscribers consume. Nothing is
+    checked."""
     found: dict[type, list[Any]] = {Exchange: [], Queue: [], Log: [], Group: []}
     for descriptor in _mentioned(tasks, declared, base):
         kind = found[type(descriptor)]
         if descriptor not in kind:
             kind.append(descriptor)
-    topology = with_exchanges(
-        Topology(name, tuple(found[Exchange]), _fullest(found[Queue]), tuple(found[Log]), tuple(found[Group]))
+    return with_exchanges(
+        Topology(name, tuple(found[Exchange]), _fullest(found[Queue]), tuple(found[Log]), _fullest(found[Group]))
     )
-    validate(topology)
-    return topology
 
 
 def _mentioned(tasks: Tasks, declared: Sequence[Descriptor], base: Topology | None) -> Iterable[Descriptor]:
     if base is not None:
+        base = with_modes(base)
         yield from base.exchanges
         yield from base.queues
         yield from base.logs
         yield from base.groups
     yield from declared
-    for task in tasks.tasks.values():
-        yield task.queue
+    yield from (task.queue for task in tasks.tasks.values())
+    yield from (handler.queue for handler in tasks.handlers)
     for subscriber in tasks.subscribers:
         yield subscriber.source
         if subscriber.log is not None:
             yield subscriber.log
 
 
-def _fullest(queues: list[Queue]) -> tuple[Queue, ...]:
-    """A queue mentioned by its name alone means the one that is described elsewhere."""
-    described = {queue.name for queue in queues if queue != Queue(queue.name)}
-    return tuple(queue for queue in queues if queue.name not in described or queue != Queue(queue.name))
+def _fullest(found: list[Q]) -> tuple[Q, ...]:
+    """A queue or group mentioned by its name alone means the one that is described elsewhere."""
+    described = {_key(each) for each in found if each != _bare(each)}
+    return tuple(each for each in found if _key(each) not in described or each != _bare(each))
+
+
+def _key(place: Queue | Group) -> str:
+    return place.name if isinstance(place, Queue) else place.key
+
+
+def _bare(place: Queue | Group) -> Queue | Group:
+    return Queue(place.name) if isinstance(place, Queue) else Group(place.log, place.name)
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
         limits: What is refused.
         middleware: Wraps every handler, the first one outermost.
         records: Whether a store keeps records.
+        record: What it keeps of consumers that do not say.
         content_type: How results are encoded.
     """
 
@@ -79,95 +85,103 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     middleware: Sequence[ReceiveMiddleware]
     records: bool
+    record: RecordLevel
     content_type: str
 
 
-def handlers_of(tasks: Tasks, topology: Topology, defaults: Defaults) -> dict[str, SourceHandlers]:
-    """Handlers by source key."""
+def sources_of(tasks: Tasks, topology: Topology) -> dict[str, Queue | Group]:
+    """What can be consumed, by source key."""
     queues = {queue.name: queue for queue in topology.queues}
     groups = {group.key: group for group in topology.groups}
-    sources: dict[str, Queue | Group] = {task.queue.name: queues[task.queue.name] for task in tasks.tasks.values()}
-    for subscriber in tasks.subscribers:
-        key = subscriber.source_key
-        sources[key] = queues[key] if isinstance(subscriber.source, Queue) else groups[key]
-    return {key: _source_handlers(key, place, tasks, defaults) for key, place in sources.items()}
+    found: dict[str, Queue | Group] = {}
+    for consumer in consumers_of(tasks):
+        key = consumer.source_key
+        grouped = isinstance(consumer, Subscriber) and isinstance(consumer.source, Group)
+        found[key] = groups[key] if grouped else queues[key]
+    return found
 
 
-def _source_handlers(key: str, place: Queue | Group, tasks: Tasks, defaults: Defaults) -> SourceHandlers:
-    by_name: dict[str, Handler] = {}
-    catch_all: Handler | None = None
-    for task in tasks.tasks.values():
-        if task.queue.name == key:
-            by_name[task.name] = _task_handler(task, place, defaults)
-    for subscriber in tasks.subscribers:
-        if subscriber.source_key != key:
-            continue
-        handler = _event_handler(subscriber, place, defaults)
-        if not subscriber.type_name:
-            catch_all = handler
-        elif subscriber.type_name in by_name:
-            raise ConfigurationError(f"queue {key!r}: a task and a subscriber both take {subscriber.type_name!r}")
-        else:
-            by_name[subscriber.type_name] = handler
-    source: Source = QueueSource(key) if isinstance(place, Queue) else GroupSource(place.log, place.name)
-    return SourceHandlers(source=source, by_name=by_name, catch_all=catch_all, max_deliveries=place.max_deliveries)
+def consumers_of(tasks: Tasks) -> list[Consumer]:
+    """Every function that consumes."""
+    return [*tasks.tasks.values(), *tasks.handlers, *tasks.subscribers]
 
 
-def _task_handler(task: AnyTask, place: Queue | Group, defaults: Defaults) -> Handler:
-    declared = task.declared
-    record: RecordLevel = declared.record if defaults.records else "none"
-    return Handler(
-        name=task.name,
-        decode=Parameters(task.signature, defaults.limits).decode,
-        receive=_receive(task.function, task.signature.takes_context, task.signature.is_async, defaults.middleware),
-        is_async=task.signature.is_async,
-        retry=declared.retry or place.retry or defaults.retry,
-        timeout=place.timeout if declared.timeout is None else seconds(declared.timeout),
-        max_deliveries=place.max_deliveries,
-        record=record,
-        content_type=defaults.content_type,
-        max_headers=defaults.limits.headers,
-    )
+class Registry:
+    """Makes the handlers of a worker.
+
+    Args:
+        tasks: What is registered.
+        defaults: What the app decides.
+        injector: Plans their dependencies.
+        opened: The worker's values, by the functions that made them.
+    """
+
+    def __init__(
+        self, tasks: Tasks, defaults: Defaults, injector: Injector, opened: Mapping[Callable[..., Any], Any]
+    ) -> None:
+        self._consumers = consumers_of(tasks)
+        self._defaults = defaults
+        self._injector = injector
+        self._opened = opened
+
+    def handlers(self, key: str, place: Queue | Group) -> SourceHandlers:
+        """The handlers of one source.
+
+        Raises:
+            ConfigurationError: Two of them take the same messages.
+        """
+        by_name: dict[str, Handler] = {}
+        patterns: list[tuple[Pattern, Handler]] = []
+        catch_all: Handler | None = None
+        for consumer in self._consumers:
+            if consumer.source_key != key:
+                continue
+            handler = self._handler(consumer, place)
+            if isinstance(consumer, PatternHandler):
+                patterns.append((consumer.pattern, handler))
+            elif not consumer.takes:
+                catch_all = handler
+            elif consumer.takes in by_name:
+                raise ConfigurationError(f"queue {key!r}: a task and a subscriber both take {consumer.takes!r}")
+            else:
+                by_name[consumer.takes] = handler
+        patterns.sort(key=lambda item: item[0].rank, reverse=True)
+        _check_reached(key, catch_all, patterns)
+        return SourceHandlers(
+            source=QueueSource(key) if isinstance(place, Queue) else GroupSource(place.log, place.name),
+            by_name=by_name,
+            patterns=tuple(patterns),
+            catch_all=catch_all,
+            max_deliveries=place.max_deliveries,
+        )
+
+    def _handler(self, consumer: Consumer, place: Queue | Group) -> Handler:
+        defaults, signature = self._defaults, consumer.signature
+        plan = self._injector.plan(signature.dependencies, self._opened, in_thread=not signature.is_async)
+        receive = receive_of(
+            consumer.function, plan, takes_context=signature.takes_context, is_async=signature.is_async
+        )
+        return Handler(
+            name=consumer.name,
+            decode=consumer.decoder(defaults.limits),
+            receive=fold(defaults.middleware, receive),
+            is_async=signature.is_async or (plan is not None and bool(plan.outside)),
+            retry=consumer.retry or place.retry or defaults.retry,
+            timeout=place.timeout if consumer.timeout is None else consumer.timeout,
+            max_deliveries=place.max_deliveries,
+            record=(consumer.record or defaults.record) if defaults.records else "none",
+            content_type=defaults.content_type,
+            is_task=not isinstance(consumer, Subscriber),
+            max_headers=defaults.limits.headers,
+        )
 
 
-def _event_handler(subscriber: Subscriber, place: Queue | Group, defaults: Defaults) -> Handler:
-    signature = subscriber.signature
-    return Handler(
-        name=subscriber.name,
-        decode=signature.decoder(defaults.limits),
-        receive=_receive(subscriber.function, signature.takes_context, signature.is_async, defaults.middleware),
-        is_async=signature.is_async,
-        retry=subscriber.retry or place.retry or defaults.retry,
-        timeout=place.timeout,
-        max_deliveries=place.max_deliveries,
-        record="none",
-        is_task=False,
-        max_headers=defaults.limits.headers,
-    )
-
-
-def _receive(
-    function: Callable[..., Any], takes_context: bool, is_async: bool, middleware: Sequence[ReceiveMiddleware]
-) -> Receive:
-    """What runs a message. Without middleware an async handler's own coroutine is awaited, with nothing between."""
-
-    def call_async(context: Context) -> Any:
-        return function(context, **context.args) if takes_context else function(**context.args)
-
-    def call_sync(context: Context) -> Any:
-        work = partial(function, context, **context.args) if takes_context else partial(function, **context.args)
-        return context.in_thread(partial(_done, work))
-
-    return fold(middleware, call_async if is_async else call_sync)
-
-
-def _done(work: Callable[[], Any]) -> Any:
-    """What a sync function returns. A coroutine says that its work is not done: it would be acknowledged undone."""
-    value = work()
-    if inspect.iscoroutine(value):
-        value.close()
-        raise TypeError("the handler is no `async def` but returned a coroutine; a decorator may hide that it is one")
-    return value
+def _check_reached(key: str, catch_all: Handler | None, patterns: Sequence[tuple[Pattern, Handler]]) -> None:
+    for pattern, handler in patterns:
+        if catch_all is not None and pattern.text.strip("*") == "":
+            raise ConfigurationError(
+                f"queue {key!r}: {handler.name} takes every name, so {catch_all.name} gets nothing"
+            )
 
 
 def plans_of(handlers: Iterable[str], topology: Topology) -> list[SourcePlan]:

@@ -41,6 +41,21 @@ def reply_from(record: TaskRecord) -> Reply:
     return Reply(record.id, record.run, record.status, record.result, record.content_type, record.error, record.attempt)
 
 
+def record_from(reply: Reply, name: str) -> TaskRecord:
+    """As much of a record as a reply says, where no store keeps one."""
+    return TaskRecord(
+        id=reply.id,
+        name=name,
+        queue="",
+        status=reply.status,
+        run=reply.run,
+        attempt=reply.attempts,
+        result=reply.result,
+        content_type=reply.content_type,
+        error=reply.error,
+    )
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Reply])
 

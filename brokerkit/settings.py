@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
+from brokerkit.calls import RECORD_LEVELS, RecordLevel
 from brokerkit.codec import Limits
 from brokerkit.message import JSON, MSGPACK
 from brokerkit.middleware import ReceiveMiddleware, SendMiddleware
-from brokerkit.topology import Retry
+from brokerkit.store import Retention
+from brokerkit.topology import Mode, Retry
 
 ENVIRONMENT_URL = "BROKERKIT_URL"
 DEFAULT_URL = "sqlite:///brokerkit.db"
@@ -27,6 +30,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         content_type: How arguments, events and results are encoded: ``application/msgpack`` (default) or
             ``application/json``. Both are read.
         publish_deadline: Seconds for one publish; default 10.
+        record: What the store keeps of tasks and handlers that do not say: "outcome" (default), "full" or "none".
+        retention: How long records are kept, where the app's broker or store is named by its URL; default 1 h after a
+            success, 7 d after any other outcome, a million records.
+        mode: That of all descriptors that name none: "own" creates what is missing, "verify" only compares, "trust"
+            does not even look; default None: the topology's own default.
         middleware: Wraps every handler, the first one outermost.
         send_middleware: Wraps every publish, the first one outermost.
 
@@ -38,11 +46,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: Limits = Limits()
     content_type: str = MSGPACK
     publish_deadline: float = 10.0
+    record: RecordLevel = "outcome"
+    retention: Retention = Retention()
+    mode: Mode | None = None
     middleware: Sequence[ReceiveMiddleware] = ()
     send_middleware: Sequence[SendMiddleware] = ()
 
     def __post_init__(self) -> None:
         if self.content_type not in (MSGPACK, JSON):
             raise ValueError(f"content_type={self.content_type!r}: choose {MSGPACK!r} or {JSON!r}")
+        if self.record not in RECORD_LEVELS:
+            raise ValueError(f"record={self.record!r}: choose {', '.join(RECORD_LEVELS)}")
+        if self.mode not in (None, *get_args(Mode)):
+            raise ValueError(f"mode={self.mode!r}: choose {', '.join(get_args(Mode))}")
         if not 0 < self.publish_deadline < float("inf"):
             raise ValueError(f"publish_deadline={self.publish_deadline!r}: give seconds > 0")

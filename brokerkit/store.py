@@ -33,6 +33,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         pending: Seconds after the last report of an unfinished task; default 30 d.
         cap: Records kept at most, the oldest finished ones go first; None for no cap.
         max_bytes: Largest encoded record; default 1 MiB.
+
+    Raises:
+        ValueError: A value makes no sense.
     """
 
     success: float = 3600.0
@@ -41,6 +44,15 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     cap: int | None = 1_000_000
     max_bytes: int = 1 << 20
 
+    def __post_init__(self) -> None:
+        for name in ("success", "failure", "pending"):
+            if not 0 < (span := getattr(self, name)) < float("inf"):
+                raise ValueError(f"Retention({name}={span!r}): give seconds > 0")
+        if self.cap is not None and self.cap < 1:
+            raise ValueError(f"Retention(cap={self.cap!r}): give a number >= 1, or None for no cap")
+        if self.max_bytes < 1:
+            raise ValueError(f"Retention(max_bytes={self.max_bytes!r}): give a number >= 1")
+
     def seconds(self, status: TaskStatus) -> float:
         """How long a record of this status is kept after it was written."""
         if status is TaskStatus.SUCCESS:
@@ -48,7 +60,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         return self.failure if status.terminal else self.pending
 
 
-class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
+class RecordFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which records to find; every given field must match.
 
     Args:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 import msgspec
 
-from brokerkit.calls import NO_OPTIONS, Call, RecordLevel, SendOptions, TaskProfile, seconds
+from brokerkit.calls import (
+    NO_OPTIONS,
+    RECORD_LEVELS,
+    Call,
+    RecordLevel,
+    SendOptions,
+    TaskProfile,
+    check_retry,
+    seconds,
+    send_options,
+    unknown,
+)
+from brokerkit.client.handle import Handle
 from brokerkit.codec import Decoder, Limits
+from brokerkit.consumers import PatternHandler, Subscriber
 from brokerkit.context import Context
-from brokerkit.errors import ConfigurationError, DuplicateTask
-from brokerkit.handle import Handle
+from brokerkit.errors import ConfigurationError, DecodeError, DuplicateTask
+from brokerkit.handlers.annotations import where_is
+from brokerkit.handlers.injection import check_dependencies
+from brokerkit.handlers.lifespan import Lifespan, check_lifespan
+from brokerkit.handlers.patterns import Pattern
+from brokerkit.handlers.signature import Parameters, Signature
 from brokerkit.message import MSGPACK, NORMAL, Scalar
-from brokerkit.options import SendKeywords, SubscribeKeywords, TaskKeywords
-from brokerkit.signature import EventSignature, Parameters, Signature
+from brokerkit.options import HandlerKeywords, SendKeywords, SubscribeKeywords, TaskKeywords
+from brokerkit.settings import Settings
 from brokerkit.topology import Group, Log, Queue, Retry, priority_number
 
 P = ParamSpec("P")
@@ -45,7 +63,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         timeout: Seconds, or a timedelta, for one attempt; default the queue's, else none.
         priority: 0..9, or "low", "normal", "high", "critical"; default normal.
         expires: Seconds, or a timedelta, after sending within which it must start; default none.
-        record: What the store keeps: "outcome" (default), "full" (also each start) or "none".
+        record: What the store keeps: "outcome", "full" (also each start) or "none"; default the app's, which is
+            "outcome" unless its settings say otherwise.
         reply: Whether the result is sent back to the caller; default True.
         metadata: Searchable labels for every record.
     """
@@ -56,17 +75,20 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout: float | timedelta | None = None
     priority: int | str = NORMAL
     expires: float | timedelta | None = None
-    record: RecordLevel = "outcome"
+    record: RecordLevel | None = None
     reply: bool = True
     metadata: Mapping[str, Scalar] | None = None
 
     def __post_init__(self) -> None:
-        if self.record not in ("outcome", "full", "none"):
-            raise ConfigurationError(f'record={self.record!r}: choose "outcome", "full" or "none"')
+        if self.record is not None and self.record not in RECORD_LEVELS:
+            raise ConfigurationError(f"record={self.record!r}: choose {', '.join(RECORD_LEVELS)}")
         for name in ("timeout", "expires"):
             span = getattr(self, name)
-            if span is not None and not 0 < seconds(span) < float("inf"):
+            if span is not None and not 0 < seconds(span, name) < float("inf"):
                 raise ConfigurationError(f"{name}={span!r}: give seconds > 0, or leave it out for no limit")
+        check_retry(self.retry)
+        if not isinstance(self.queue, Queue | str):
+            raise TypeError(f"queue={self.queue!r}: give a Queue or the name of one")
 
 
 class Sender(Protocol):
@@ -84,13 +106,17 @@ class Task(Generic[P, R, C, V]):
         function: The plain function.
         name: The wire name.
         declared: How it was declared.
+        decode_result: Reads what it returned: bytes and content type to the value.
     """
 
     def __init__(self, function: Callable[C, V], declared: TaskOptions, limits: Limits) -> None:
+        _check_plain(function)
         self.function = function
         self.declared = declared
-        self.name: str = declared.name or function.__name__
+        self.name: str = declared.name or _name_of(function)
+        self.takes = self.name
         self.signature = Signature(function, Context)
+        check_dependencies(self.signature.dependencies)
         self.parameters = Parameters(self.signature, limits)
         self.queue = Queue(declared.queue) if isinstance(declared.queue, str) else declared.queue
         self.profile = TaskProfile(
@@ -98,15 +124,19 @@ class Task(Generic[P, R, C, V]):
             queue=self.queue.name,
             priority=priority_number(declared.priority),
             expires=None if declared.expires is None else seconds(declared.expires),
-            record=declared.record,
+            record=declared.record or "outcome",
             reply=declared.reply,
             metadata=dict(declared.metadata or {}),
         )
+        self.retry = declared.retry
+        self.timeout = None if declared.timeout is None else seconds(declared.timeout)
+        self.record = declared.record
         self.content_type = MSGPACK
-        self._result: Decoder[R] = _result_decoder(self.signature, self.name)
+        self.decode_result: Callable[[bytes, str], R] = _result_decoder(self.signature, self.name)
         self._senders: list[Sender] = []
         self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
+        self.__name__ = getattr(function, "__name__", self.name)
+        self.__qualname__ = getattr(function, "__qualname__", self.name)
         self.__module__ = function.__module__
         self.__wrapped__ = function
 
@@ -137,18 +167,34 @@ class Task(Generic[P, R, C, V]):
 
         The keywords are the fields of ``SendOptions``.
         """
-        return Configured(self, SendOptions(**options))
+        return Configured(self, send_options(options))
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], options: SendOptions) -> Call[R]:
         """The call with these arguments and options."""
-        body = self.parameters.encode(args, kwargs, self.content_type)
-        return Call(self.profile, body, self.content_type, options, self._result.decode)
+        try:
+            body = self.parameters.encode(args, kwargs, self.content_type)
+        except TypeError as error:
+            if misplaced := kwargs.keys() & (SendKeywords.__annotations__.keys() - self.parameters.names):
+                raise TypeError(f"{error}; that is said before: {self.name}.options({min(misplaced)}=…)") from None
+            raise
+        return Call(self.profile, body, self.content_type, options, self.decode_result)
 
-    def join(self, sender: Sender, limits: Limits, content_type: str) -> None:
+    @property
+    def source_key(self) -> str:
+        """The queue's name."""
+        return self.queue.name
+
+    def decoder(self, limits: Limits) -> Callable[[bytes, str], dict[str, Any]]:
+        """From body and content type to arguments by name."""
+        return Parameters(self.signature, limits).decode
+
+    def join(self, sender: Sender, settings: Settings) -> None:
         """Belong to an app: called by ``include``."""
         self._senders.append(sender)
-        self.parameters = Parameters(self.signature, limits)
-        self.content_type = content_type
+        self.parameters = Parameters(self.signature, settings.limits)
+        self.content_type = settings.content_type
+        if self.declared.record is None:
+            self.profile = msgspec.structs.replace(self.profile, record=settings.record)
 
     async def send_call(self, call: Call[R]) -> Handle[R]:
         """Send a bound call through this task's app."""
@@ -180,45 +226,39 @@ class Configured(Generic[P, R]):
         return self._task.bind(args, kwargs, self._options)
 
 
-def _result_decoder(signature: Signature, name: str) -> Decoder[Any]:
+def _check_plain(function: object) -> None:
+    if isinstance(function, Task):
+        raise ConfigurationError(
+            f"{function.name!r} is a task already: decorate its function, {function.name}.function"
+        )
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{where_is(function)} has no name of its own: give the task one, name=…")
+    return name
+
+
+def _result_decoder(signature: Signature, name: str) -> Callable[[bytes, str], Any]:
     try:
-        return Decoder(signature.returns, Limits(body=1 << 40))
+        decode: Callable[[bytes, str], Any] = Decoder(signature.returns, Limits(body=1 << 40)).decode
     except TypeError as error:
         raise ConfigurationError(
             f"task {name!r}: its result {signature.returns!r} cannot be read from the wire: {error}"
         ) from error
 
+    def decode_result(body: bytes, content_type: str) -> Any:
+        try:
+            return decode(body, content_type)
+        except DecodeError as error:
+            raise DecodeError(
+                f"task {name!r} has succeeded, but what it returned is no "
+                f"{inspect.formatannotation(signature.returns)} here: {error}; the worker "
+                f"runs another version of it, or it returns something else than it says"
+            ) from error
 
-class Subscriber:
-    """A function on a queue's or a group's events.
-
-    Attributes:
-        function: The plain function.
-        source: The queue, or the group of the log.
-        log: The log, when the source is a group.
-        type_name: Only events of this wire name; "" for all.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        source: Queue | Group,
-        log: Log | None,
-        kind: type | str | None,
-        retry: Retry | None,
-    ) -> None:
-        self.function = function
-        self.source = source
-        self.log = log
-        self.type_name = kind if isinstance(kind, str) else (kind.__name__ if kind is not None else "")
-        self.retry = retry
-        self.signature = EventSignature(function, Context)
-        self.name = f"{function.__module__}.{function.__qualname__}"
-
-    @property
-    def source_key(self) -> str:
-        """The queue's name or the group's key."""
-        return self.source.name if isinstance(self.source, Queue) else self.source.key
+    return decode_result
 
 
 class TaskDecorator(Protocol):
@@ -253,6 +293,8 @@ class Tasks:
         self._limits = limits or Limits()
         self.tasks: dict[str, Task[..., Any, ..., Any]] = {}
         self.subscribers: list[Subscriber] = []
+        self.handlers: list[PatternHandler] = []
+        self.lifespans: list[Lifespan] = []
 
     @overload
     def task(
@@ -283,7 +325,7 @@ class Tasks:
             DuplicateTask: A task of that wire name exists.
             ConfigurationError: A parameter or an option makes no sense.
         """
-        declared = TaskOptions(**options)
+        declared = _declared("task()", options, TaskKeywords.__annotations__)
 
         def decorate(function: Callable[..., Any]) -> Task[..., Any, ..., Any]:
             return self._add_task(Task(function, declared, self._limits))
@@ -294,29 +336,75 @@ class Tasks:
         """Run a function on the events of a queue, or of a log as a member of a group.
 
         Args:
-            source: A ``Queue``, the name of one, or a ``Log``.
+            source: A ``Queue`` or a ``Log``, or the name of one; with ``group`` it is a log's.
             options: ``group`` (needed for a log), ``type`` (only events of this class or wire name), ``start``
-                ("latest" or "earliest", for a new group), ``retry``.
+                (where a new group begins: "latest", "earliest" or a ``datetime``), ``retry``.
 
         Returns:
             A decorator that returns the function unchanged.
 
         Raises:
             DuplicateTask: Another subscriber takes the same events.
-            ConfigurationError: A log without a group, a group without a log, or an option that does not exist.
+            ConfigurationError: A log without a group, a group of a queue, or an option that does not exist.
         """
         return lambda function: self._add_subscriber(function, source, options)
 
-    def include(self, tasks: Tasks) -> None:
-        """Add the tasks and subscribers of another collection.
+    def handler(self, pattern: str, /, **options: Unpack[HandlerKeywords]) -> Callable[[F], F]:
+        """Run a function on every message whose name matches a pattern and is no task's: ``@app.handler("Database*")``.
+
+        Its one parameter besides the context takes all arguments: as ``dict[str, Any]``, or as what its annotation
+        says; ``bytes`` takes the body as it is. ``ctx.name`` is the message's name. Records and replies are as for
+        tasks. Of several patterns that match, the one with the longest beginning without a wildcard wins, then the one
+        with more characters that are none.
+
+        Args:
+            pattern: ``*`` stands for any characters, ``?`` for one.
+            options: ``queue`` (default the queue ``default``), ``retry``, ``timeout``, ``record``, as for a task.
+
+        Returns:
+            A decorator that returns the function unchanged.
 
         Raises:
-            DuplicateTask: One of them is here already.
+            DuplicateTask: Another pattern of that queue matches the same names and is as specific.
+            ConfigurationError: The pattern has no wildcard, or an option makes no sense.
+        """
+        checked = Pattern(pattern)
+        return lambda function: self._add_handler(function, checked, options)
+
+    def lifespan(self, function: F) -> F:
+        """Have a worker enter a context before it takes messages, and leave it after its last commit.
+
+        ``@app.lifespan`` on the function; ``App(lifespan=…)`` does the same.
+
+        Args:
+            function: A generator function with one ``yield``, async or not, or one that returns a context manager. It
+                takes nothing, or the app. What it yields is ``ctx.state``; several may yield mappings, which are
+                united. A worker enters them in the order in which they were added.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            ConfigurationError: It takes more than the app.
+        """
+        check_lifespan(function)
+        self.lifespans.append(function)
+        return function
+
+    def include(self, tasks: Tasks) -> None:
+        """Add what another collection has: tasks, subscribers, handlers and lifespans. What is here already is skipped.
+
+        Raises:
+            DuplicateTask: Something else takes the same messages here.
         """
         for task in tasks.tasks.values():
-            self._add_task(task)
+            if self.tasks.get(task.name) is not task:
+                self._add_task(task)
         for subscriber in tasks.subscribers:
-            self._join_subscriber(subscriber)
+            _join(self.subscribers, subscriber)
+        for handler in tasks.handlers:
+            _join(self.handlers, handler)
+        self.lifespans += [lifespan for lifespan in tasks.lifespans if lifespan not in self.lifespans]
 
     def _add_task(self, task: Task[P, R, C, V]) -> Task[P, R, C, V]:
         if (known := self.tasks.get(task.name)) is not None:
@@ -328,33 +416,70 @@ class Tasks:
         return task
 
     def _add_subscriber(self, function: F, source: Queue | Log | str, options: SubscribeKeywords) -> F:
-        if unknown := options.keys() - SubscribeKeywords.__annotations__.keys():
-            raise ConfigurationError(f"subscribe() takes no {', '.join(sorted(unknown))}")
+        _check_plain(function)
+        if text := unknown("subscribe()", options, SubscribeKeywords.__annotations__):
+            raise ConfigurationError(text)
         if not isinstance(source, Queue | Log | str):
-            raise ConfigurationError(f"subscribe to a Queue, the name of one, or a Log, not {source!r}")
+            raise ConfigurationError(f"subscribe to a Queue or a Log, or the name of one, not {source!r}")
         group = options.get("group")
         kind, retry = options.get("type"), options.get("retry")
-        if isinstance(source, Log):
-            if not group:
-                raise ConfigurationError(f'log {source.name!r} is read by groups: subscribe(log, group="...")')
+        try:
+            check_retry(retry)
+        except TypeError as error:
+            raise ConfigurationError(f"subscribe(): {error}") from error
+        log = source if isinstance(source, Log) else None
+        if group and not isinstance(source, Queue):
             place = Group(source, group, start=options.get("start", "latest"))
-            self._join_subscriber(Subscriber(function, place, source, kind, retry))
+            _join(self.subscribers, Subscriber(function, place, log, kind, retry))
+        elif isinstance(source, Log):
+            raise ConfigurationError(f'log {source.name!r} is read by groups: subscribe(log, group="...")')
         elif group or "start" in options:
             raise ConfigurationError("group= and start= belong to a log; a queue has neither")
         else:
             queue = Queue(source) if isinstance(source, str) else source
-            self._join_subscriber(Subscriber(function, queue, None, kind, retry))
+            _join(self.subscribers, Subscriber(function, queue, None, kind, retry))
         return function
 
-    def _join_subscriber(self, subscriber: Subscriber) -> None:
-        for known in self.subscribers:
-            if known.source_key == subscriber.source_key and known.type_name == subscriber.type_name:
-                which = f"events of type {known.type_name!r}" if known.type_name else "all events"
-                raise DuplicateTask(
-                    f"{known.name} and {subscriber.name} both take {which} of {known.source_key!r}; "
-                    f"tell them apart by type=, or use two queues or groups"
-                )
-        self.subscribers.append(subscriber)
+    def _add_handler(self, function: F, pattern: Pattern, options: HandlerKeywords) -> F:
+        _check_plain(function)
+        declared = _declared("handler()", options, HandlerKeywords.__annotations__)
+        handler = PatternHandler(
+            function,
+            pattern,
+            Queue(declared.queue) if isinstance(declared.queue, str) else declared.queue,
+            retry=declared.retry,
+            timeout=None if declared.timeout is None else seconds(declared.timeout),
+            record=declared.record,
+        )
+        _join(self.handlers, handler)
+        return function
+
+
+def _declared(what: str, options: Mapping[str, Any], known: Iterable[str]) -> TaskOptions:
+    if text := unknown(what, options, known):
+        raise ConfigurationError(text)
+    try:
+        return TaskOptions(**options)
+    except TypeError as error:
+        raise ConfigurationError(f"{what}: {error}") from error
+
+
+class Exclusive(Protocol):
+    """What may not take the same messages as another of its kind."""
+
+    def check_beside(self, known: Self, /) -> None:
+        """Raise ``DuplicateTask`` when both take the same."""
+
+
+E = TypeVar("E", bound=Exclusive)
+
+
+def _join(known: list[E], new: E) -> None:
+    """Add what is not there yet, if it gets on with the others."""
+    if new not in known:
+        for other in known:
+            new.check_beside(other)
+        known.append(new)
 
 
 def _where(function: Callable[..., Any]) -> str:
@@ -363,4 +488,4 @@ def _where(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}{place}"
 
 
-__all__ = ["Configured", "Subscriber", "Task", "TaskDecorator", "TaskOptions", "Tasks"]
+__all__ = ["Configured", "Task", "TaskDecorator", "TaskOptions", "Tasks"]

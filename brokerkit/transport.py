@@ -30,13 +30,23 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         durable: A confirmed message survives the end of every process.
         atomic_records: ``Outgoing.record`` is stored with the message or not at all.
         atomic_commit: The transport is an ``AtomicCommit``.
-        cancel: "atomic" (removed or not, truthfully), "tombstone" (read before the start), or "none".
+        cancel: "atomic" (removed or not, truthfully), "tombstone" (a CANCELLED record, which a worker looks for before
+            it starts a message that has waited), or "none".
         delayed: Largest delay in seconds; 0 where there is none.
         history: A log can be read from its beginning, and replayed.
         redrive: The transport is a ``DeadLetters``.
         signals: The transport is a ``Signals``.
+        deliveries_counted: ``Delivery.deliveries`` is exact; else it is 1, or 3 for any later delivery.
         release_counted: A released message counts as one more delivery.
+        release_in_order: A released message comes before younger ones; else perhaps after those that waited meanwhile.
+        largest_headers: Bytes of one message's headers and labels together; 0 for no limit of the broker's.
+        limits_exact: A queue's ``max_length`` holds to the message; else what is published at one time may exceed it.
+        losses_counted: What retention removed before a group saw it is counted, see ``QueueStats.lost``.
+        hold_for_groups: A log can hold what its groups have not read.
+        entries: A group can begin after the entry of an id.
         lease: Seconds after which what a dead process held is delivered again; 0 where the connection decides.
+        settle_within: Seconds after which the broker takes back a delivery that is not settled, however alive its
+            worker; 0 for never. A longer run goes on when the same worker gets its message again.
     """
 
     name: str
@@ -48,8 +58,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     redrive: bool = False
     signals: bool = False
+    deliveries_counted: bool = True
     release_counted: bool = False
+    release_in_order: bool = True
+    largest_headers: int = 0
+    limits_exact: bool = True
+    losses_counted: bool = True
+    hold_for_groups: bool = True
+    entries: bool = False
     lease: float = 0.0
+    settle_within: float = 0.0
 
 
 class Published(enum.Enum):

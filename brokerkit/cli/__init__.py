@@ -1,4 +1,4 @@
-"""The command line: ``brokerkit demo | worker | queue | dlq | task``.
+"""The command line: ``brokerkit demo | worker | queue | dlq | task | topology | doctor``.
 
 One command group per file. Exit codes are in ``errors.ExitCode``; what is wrong is one line on stderr that says what to
 do next.

@@ -8,7 +8,7 @@ from brokerkit.cli.errors import ExitCode
 from brokerkit.cli.options import Command, json_option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="A tour: about a thousand tasks, crashes, nothing lost.")
 @json_option
 def demo(as_json: bool) -> ExitCode:
     """See it work: about a thousand tasks, two processes, crashes on the way, nothing lost."""

@@ -14,9 +14,12 @@ class ExitCode(enum.IntEnum):
 
     DONE = 0
     FAILED = 1
-    """What was asked could not be done: broker unreachable, queue or task unknown, demo not as expected."""
+    """What was asked could not be done: broker unreachable, queue or task unknown, demo not as expected. Or what was
+    looked at is not right: ``topology lint`` has errors, ``explain`` reaches nothing, ``doctor`` finds a problem."""
     USAGE = 2
     """It was asked wrongly: an option, ``module:attr``, a URL, a missing extra, an app that contradicts itself."""
+    CHANGES = 2
+    """``topology plan``, ``diff`` and ``drift``: there is something to do. Asked wrongly is 1 there."""
     CRASH_STORM = 3
     """``worker --processes``: the processes died again and again, so they are not started any more."""
     HARD = 4
@@ -26,7 +29,8 @@ class ExitCode(enum.IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 it could not be done; 2 it was asked wrongly; "
+    "Exit codes: 0 done; 1 it could not be done, or what was looked at is not right; 2 it was asked wrongly, or "
+    "topology plan, diff and drift have found something to do (asked wrongly is 1 there); "
     "3 worker processes died again and again; 4 handlers were still running when the grace ended; 130 interrupted."
 )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from brokerkit import App
 from brokerkit.cli.errors import ExitCode, Refusal
+from brokerkit.discovery import raised_at
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 DEFAULT_ATTRIBUTE = "app"
@@ -60,7 +60,7 @@ def _imported(name: str, directory: Path) -> ModuleType:
             raise _refused(_no_module(name, missing, directory)) from error
         kind, text = type(error).__name__, str(error).partition("\n")[0]
         raise _refused(
-            f"{name} cannot be imported: {kind}: {text}{_where(error)}; correct it, --traceback shows more"
+            f"{name} cannot be imported: {kind}: {text}{raised_at(error, __file__)}; correct it, --traceback shows more"
         ) from error
 
 
@@ -68,15 +68,6 @@ def _no_module(name: str, missing: str, directory: Path) -> str:
     if missing != name:
         return f"there is no module {name}: {missing} has nothing of that name or is no package"
     return f"there is no module {name} in {directory} or installed; go where it lies, or give --app-dir"
-
-
-def _where(error: BaseException) -> str:
-    """The file and line of the user's code that raised, if any."""
-    if isinstance(error, SyntaxError):
-        return ""  # its text names them
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    own = [frame for frame in frames if frame.filename not in {__file__, importlib.__file__}]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _found(module: ModuleType, attribute: str, directory: Path) -> App:

@@ -7,7 +7,10 @@ import os
 import sys
 from datetime import UTC, datetime
 
+import click
 import msgspec
+
+from brokerkit.wire import encodable
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -21,10 +24,10 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "message": record.getMessage(),
+            "message": encodable(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = encodable(record.exc_text or self.formatException(record.exc_info))
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
@@ -44,3 +47,11 @@ def configure(*, level: str | None, as_json: bool) -> None:
     text = logging.Formatter(f"%(asctime)s [{os.getpid()}] %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(JsonFormatter() if as_json else text)
     logging.basicConfig(level=(level or "info").upper(), handlers=[handler], force=True)
+
+
+def quiet() -> None:
+    """Let brokerkit's own warnings be until the command ends, which says the same in its own words."""
+    logger = logging.getLogger("brokerkit")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    click.get_current_context().call_on_close(lambda: logger.setLevel(level))

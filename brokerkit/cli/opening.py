@@ -15,6 +15,7 @@ from brokerkit.cli.errors import ExitCode, Refusal
 from brokerkit.cli.loading import load_app
 from brokerkit.cli.options import Target
 from brokerkit.connect import redacted
+from brokerkit.settings import BROKERS_OWN
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ async def opened(target: Target) -> AsyncIterator[App]:
     Raises:
         Refusal: There is nothing to open, in one line.
     """
-    app = load_app(target.app, target.app_dir) if target.app is not None else _at(target.url or "")
+    app = load_app(target.app, target.app_dir) if target.app is not None else app_at(target.url or "")
     async with app:
         if app.transport.capabilities.name.startswith("memory"):
             raise Refusal(
@@ -42,8 +43,13 @@ async def opened(target: Target) -> AsyncIterator[App]:
         yield app
 
 
-def _at(url: str) -> App:
-    app = App(url, name="brokerkit-cli")
+def app_at(url: str, store: str | None = None) -> App:
+    """An app that declares nothing, at a URL; with another store than the broker's own if one is given.
+
+    Raises:
+        Refusal: It is an SQLite file that does not exist.
+    """
+    app = App(url, name="brokerkit-cli", store=store or BROKERS_OWN)
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not (file := Path(parts.path[1:])).exists():
         raise Refusal(f"there is no file {file}; check --url, or start an app that uses it")  # looking must not make it

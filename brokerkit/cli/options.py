@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,25 @@ class Target(msgspec.Struct, frozen=True):
     app: str | None
     app_dir: Path
     url: str | None
+
+
+class Span(click.ParamType[float]):
+    """A duration: seconds, or a number with its unit."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        found = _SPAN.fullmatch(value)
+        if found is None:
+            self.fail(f"{value!r} is no duration; give it as 90s, 15m, 2h or 7d", param, ctx)
+        return float(found[1]) * _SECONDS[found[2]]
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Command(click.Command):

@@ -63,7 +63,7 @@ def _line_character() -> str:
 
 def fields(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Names and values, one pair a line; pairs without a value are left out."""
-    kept = [(name, value) for name, value in pairs if value]
+    kept = [(plain(name), value) for name, value in pairs if value]
     width = max((len(name) for name, _ in kept), default=0)
     return [f"{name.ljust(width)}  {plain(value)}" for name, value in kept]
 

@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from brokerkit import __version__
-from brokerkit.cli.demo import demo
-from brokerkit.cli.dlq import dlq
 from brokerkit.cli.errors import EXIT_CODES, ExitCode, explained
 from brokerkit.cli.output import plain
-from brokerkit.cli.queue import queue
-from brokerkit.cli.task import task
-from brokerkit.cli.worker import worker
+
+COMMANDS = ("demo", "worker", "queue", "dlq", "task", "topology", "doctor")
+"""Each is a module here, with the command of that name: loaded when it is used, so that none waits for the others."""
 
 
 class Program(click.Group):
     """A click group whose errors are one line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, as ``--help`` lists them."""
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name, None for an unknown one."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"brokerkit.cli.{cmd_name}"), cmd_name)
+        return command
 
     def main(
         self,
@@ -65,10 +75,6 @@ def _colour() -> bool | None:
 def commands(context: click.Context) -> None:
     """Describe your queues once; run tasks and events on them, and lose nothing."""
     context.color = _colour()
-
-
-for _command in (demo, worker, queue, dlq, task):
-    commands.add_command(_command)
 
 
 def main() -> NoReturn:

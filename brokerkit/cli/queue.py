@@ -19,7 +19,7 @@ def queue() -> None:
     """Look at queues."""
 
 
-@queue.command()
+@queue.command(short_help="Count the messages of queues and groups.")
 @click.argument("names", metavar="[QUEUE]...", nargs=-1)
 @with_target
 @json_option

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from brokerkit import App, Worker, WorkerSettings
 from brokerkit.cli.errors import ExitCode
 from brokerkit.cli.output import count
 from brokerkit.cli.stopping import Level, Stopper, leave_hard
+from brokerkit.registry import consumers_of
 
 _log = logging.getLogger("brokerkit.cli")
 
@@ -33,12 +35,16 @@ def serve(app: App, settings: WorkerSettings, stopper: Stopper) -> ExitCode:
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
+    runner = _fast_runner() or asyncio.run
+    runner(main)  # not while an ImportError is handled: it would be the context of whatever a handler raises
+
+
+def _fast_runner() -> Callable[[Coroutine[Any, Any, None]], None] | None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+        return None
+    return uvloop.run
 
 
 class _Serving:
@@ -62,7 +68,12 @@ class _Serving:
         async with self._app as app, app.worker(**chosen) as worker:
             self._worker = worker
             worker.on_stuck = self._leave
-            _log.info("%s", ready_line(app, self._settings))
+            _log.info("%s", ready_line(app, worker.slots, self._settings))
+            if app.transport.capabilities.name == "memory":
+                _log.warning(
+                    "memory:// lives inside this process, nobody else can send to it; give the app a broker that is "
+                    "shared, as sqlite:///shop.db"
+                )
             self._stopper.ready()
             await self._asked.wait()
             _log.info("stopping: %s", _work_left(worker, self._settings.grace))
@@ -91,9 +102,16 @@ def _work_left(worker: Worker, grace: float) -> str:
     return f"{count(worker.running, 'handler')} may run for {grace:g} s more; a second signal cancels them"
 
 
-def ready_line(app: App, settings: WorkerSettings) -> str:
+def ready_line(app: App, slots: int, settings: WorkerSettings) -> str:
     """What a worker says when it begins."""
-    queues = {task.queue.name for task in app.tasks.values()} | {each.source_key for each in app.subscribers}
-    consumed = ", ".join(sorted(settings.queues or queues))
-    broker = app.transport.capabilities.name
-    return f"ready: app {app.name} on {broker}, {settings.concurrency} slots, pid {os.getpid()}, consuming {consumed}"
+    consumed = ", ".join(sorted(settings.queues or {consumer.source_key for consumer in consumers_of(app)}))
+    broker = f"{app.transport.capabilities.name}{_place(app.address)}"
+    return f"ready: app {app.name} on {broker}, {slots} slots, pid {os.getpid()}, consuming {consumed}"
+
+
+def _place(address: str) -> str:
+    """Where the broker is. Of a file the whole path: two programs that say sqlite:///shop.db may mean two files."""
+    scheme, _, rest = address.partition("://")
+    if scheme == "sqlite":
+        return f" in {Path(rest.removeprefix('/').partition('?')[0]).resolve()}"
+    return f" at {address}" if rest else ""

@@ -31,18 +31,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool
     log_level: str | None
     supervisor: int | None
+    discover: tuple[str, ...]
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in (value or "").split(",") if part.strip()))
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Run the tasks and subscribers of an app.")
 @click.argument("target", metavar="MODULE:ATTR")
 @app_dir_option
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=_DEFAULTS.concurrency, show_default=True,
     help="Handlers that run at the same time, in each process.",
+)  # fmt: skip
+@click.option(
+    "--discover", multiple=True, metavar="PACKAGE",
+    help="Import all modules of a package before the worker starts, as app.discover does; may be repeated.",
 )  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, kept alive.")
 @click.option("--queues", callback=_names, metavar="NAME,NAME", help="Only these queues and groups. Default: all.")
@@ -52,10 +57,15 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 )  # fmt: skip
 @click.option(
     "--sync-threads", type=click.IntRange(min=1), default=_DEFAULTS.sync_threads, show_default=True,
-    help="Threads for handlers that are not async, in each process.",
+    help="Threads for handlers that are not async, in each process; where all are of that kind, no more messages are "
+    "taken than there are threads.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Log lines as JSON.")
-@click.option("--log-level", type=click.Choice(logs.LEVELS), help="Default: info, or what the app has set up.")
+@click.option(
+    "--log-level",
+    type=click.Choice(logs.LEVELS, case_sensitive=False),
+    help="Default: info, or what the app has set up.",
+)
 @click.option("--supervisor", type=int, hidden=True)
 def worker(
     concurrency: int, queues: tuple[str, ...], grace: float, sync_threads: int, **options: object
@@ -81,6 +91,8 @@ def _serve(options: Options, settings: WorkerSettings) -> ExitCode:
         channel = socket.socket(fileno=options.supervisor)
         channel.set_inheritable(False)  # a process that a handler starts must not keep it open
     app = load_app(options.target, options.app_dir)
+    for package in options.discover:
+        app.discover(package)
     logs.configure(level=options.log_level, as_json=options.as_json)
     return serve(app, settings, Stopper(settings.grace, channel))
 
@@ -104,6 +116,8 @@ def _command(options: Options, settings: WorkerSettings) -> list[str]:
     command = ["worker", options.target, "--app-dir", str(options.app_dir.resolve())]
     command += ["--concurrency", str(settings.concurrency), "--grace", str(settings.grace)]
     command += ["--sync-threads", str(settings.sync_threads)]
+    for package in options.discover:
+        command += ["--discover", package]
     if settings.queues:
         command += ["--queues", ",".join(settings.queues)]
     if options.log_level:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from brokerkit.handlers import Receive
+from brokerkit.handlers.handler import Receive
 from brokerkit.message import Outgoing
 from brokerkit.transport import Published
 

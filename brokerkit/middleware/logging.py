@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from brokerkit.context import Context
-from brokerkit.handlers import Receive
+from brokerkit.handlers.handler import Receive
 from brokerkit.message import Outgoing
 from brokerkit.middleware import ReceiveMiddleware, Send, SendMiddleware
 from brokerkit.transport import Published

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
@@ -10,14 +10,14 @@ import msgspec
 
 from brokerkit.abilities import (
     AtomicCommit,
-    Cancelled,
     CancelWaiting,
     Committed,
     DeadLetters,
-    DeadMessage,
+    DeadLetterView,
     OwnStore,
     Presence,
     Presences,
+    Removed,
     Replay,
     Signal,
     Signals,
@@ -136,24 +136,18 @@ class _Own(_Wrapping):
 
 
 class _Cancelling(_Wrapping):
-    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
+    async def cancel(self, message_id: str, *, after_run: int = 0) -> Removed:
         self.faults.check()
-        answer: Cancelled = await self.inner.cancel(message_id, record)
+        answer: Removed = await self.inner.cancel(message_id, after_run=after_run)
         return answer
 
 
 class _Dead(_Wrapping):
-    async def dead_letters(
-        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
-    ) -> list[DeadMessage]:
-        found: list[DeadMessage] = await self.inner.dead_letters(source, limit=limit, ids=ids)
-        return found
-
-    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
-        return int(await self.inner.redrive(source, ids))
-
-    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
-        return int(await self.inner.purge(source, ids))
+    def dead_letters(
+        self, source: str, *, ids: Collection[str] | None = None, since: float = 0.0
+    ) -> AbstractAsyncContextManager[DeadLetterView]:
+        view: AbstractAsyncContextManager[DeadLetterView] = self.inner.dead_letters(source, ids=ids, since=since)
+        return view
 
 
 class _Signalling(_Wrapping):

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import msgspec
 
 from brokerkit.errors import BrokerkitError, StoreError, TransportError
+from brokerkit.insisting import CancelledWithin, answered
 from brokerkit.message import Outgoing
 from brokerkit.publisher import Publisher
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.store import Put, Store
 from brokerkit.transport import Published
-from brokerkit.worker.finished import Finished, describe, followups_kept, record_of
-from brokerkit.worker.insisting import CancelledWithin, answered
+from brokerkit.worker.finished import Finished, addressed, describe, followups_kept, record_of
 from brokerkit.worker.replying import Replier
 from brokerkit.worker.revising import fail_for_follow_up, leave_out_result
 
@@ -194,8 +194,7 @@ class Apart:
         refused = [(follow, answer) for follow, answer in unconfirmed if answer is not Published.UNKNOWN]
         if refused:
             follow, answer = refused[0]
-            where = f"exchange {follow.exchange!r}, key {follow.routing_key!r}"
-            fail_for_follow_up(finished, f"{answer.value} ({describe(follow.message)} to {where})")
+            fail_for_follow_up(finished, f"{answer.value} ({addressed([follow])})")
             self._desk.queue(finished)
         elif unconfirmed:
             self._desk.park([finished], None)  # published again later under the same ids

@@ -20,14 +20,14 @@ import msgspec
 from brokerkit.abilities import AtomicCommit, Committed, Unit
 from brokerkit.clock import Clock
 from brokerkit.errors import BrokerkitError
+from brokerkit.insisting import FIRST_PAUSE, LONGEST_PAUSE, answered
 from brokerkit.outcome import DeadLetter
 from brokerkit.publisher import Publisher
 from brokerkit.records import TaskStatus
 from brokerkit.store import Store
 from brokerkit.transport import Settled, Subscription
 from brokerkit.worker.apart import Apart
-from brokerkit.worker.finished import Finished, Key, describe, record_of
-from brokerkit.worker.insisting import FIRST_PAUSE, LONGEST_PAUSE, answered
+from brokerkit.worker.finished import Finished, Key, addressed, describe, record_of
 from brokerkit.worker.replying import Replier
 from brokerkit.worker.revising import fail_for_follow_up, leave_out_result, supersede
 
@@ -195,7 +195,7 @@ class GroupCommit:
             leave_out_result(finished)
             self.queue(finished)
         else:
-            fail_for_follow_up(finished, answer.value)
+            fail_for_follow_up(finished, f"{answer.value} ({addressed(finished.followups)})")
             self.queue(finished)
 
     # -- settling --------------------------------------------------------------------------------------------------

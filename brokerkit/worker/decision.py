@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+import os
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
 from brokerkit.errors import DecodeError, GiveUp, RetryLater
-from brokerkit.handlers import Handler
+from brokerkit.handlers.handler import Handler
 from brokerkit.message import Message
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Outcome, Reason, Redeliver
 from brokerkit.records import ErrorInfo, TaskStatus
@@ -17,8 +20,11 @@ from brokerkit.retry import delay_before, retries
 from brokerkit.topology import Retry
 from brokerkit.wire import bounded, encodable
 
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 MAX_ERROR_TEXT = 2_000
 MAX_TRACEBACK_TEXT = 8_000
+NOT_NOW = 0.1
+"""Seconds: the least that a return which is not counted waits."""
 
 
 class Stop(enum.Enum):
@@ -107,7 +113,7 @@ def failed(handler: Handler, message: Message, error: BaseException, jitter: Cal
 def _again_later(handler: Handler, message: Message, error: RetryLater) -> Decision:
     info = describe(error)
     if not error.counted:
-        again = Redeliver(error.after, message.attempt, message.postponed + 1)
+        again = Redeliver(max(error.after, NOT_NOW), message.attempt, message.postponed + 1)
         return Decision(again, TaskStatus.RETRY, info)
     if message.attempt < max(handler.max_deliveries, _policy(handler, message).max_retries + 1):
         return Decision(Redeliver(error.after, message.attempt + 1, message.postponed), TaskStatus.RETRY, info)
@@ -156,6 +162,14 @@ def _text(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error, limit=-20))
+        return "".join(traceback.format_exception(type(error), error, _own_frames(error), limit=-20))
     except BaseException as broken:  # noqa: BLE001 - as above
         return f"<its traceback cannot be made: {type(broken).__name__}>"
+
+
+def _own_frames(error: BaseException) -> TracebackType | None:
+    """Its traceback from the first frame that is not ours: how a worker calls handlers tells nobody anything."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.tb_next
+    return frame or error.__traceback__

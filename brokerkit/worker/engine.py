@@ -14,9 +14,10 @@ from brokerkit.calls import Composer
 from brokerkit.clock import Clock
 from brokerkit.context import Context
 from brokerkit.errors import BrokerkitError, ConnectionLost, EncodeError
-from brokerkit.handlers import SourceHandlers
+from brokerkit.handlers.handler import SourceHandlers
 from brokerkit.ids import IdFactory
 from brokerkit.lanes import LaneScheduler, SourcePlan
+from brokerkit.message import Scalar
 from brokerkit.publisher import Publisher
 from brokerkit.records import TaskStatus
 from brokerkit.store import Store
@@ -51,6 +52,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         clock: Supplies the time.
         ids: Makes ids.
         result_limit: Largest result that is replied, in bytes.
+        state: What contexts give as ``state``.
     """
 
     app: str
@@ -62,6 +64,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: IdFactory
     result_limit: int
+    state: Any = None
 
 
 class Engine:
@@ -70,6 +73,7 @@ class Engine:
     Attributes:
         counts: What it has done.
         slots: What runs.
+        state: What contexts give as ``state``.
         stuck: Handlers that still ran when everything else had ended.
     """
 
@@ -84,6 +88,7 @@ class Engine:
         jitter: Callable[[], float],
     ) -> None:
         self.composer = environment.composer
+        self.state = environment.state
         self.stuck = 0
         self._name = name
         self._environment = environment
@@ -95,7 +100,8 @@ class Engine:
         self._state = "running"
         self._patience: asyncio.Timeout | None = None
         self._threads = ThreadPool(settings.sync_threads)
-        self.slots = Slots(settings.concurrency, clock, self, source=self, finish=self._finished, jitter=jitter)
+        concurrency = _concurrency(settings, handlers)
+        self.slots = Slots(concurrency, clock, self, source=self, finish=self._finished, jitter=jitter)
         self._commit = self._group_commit()
         self.counts: Counts = self._commit.counts
         self._intake = Intake(
@@ -108,6 +114,7 @@ class Engine:
             store=environment.store,
             worker=name,
             max_unsettled=settings.max_unsettled,
+            tombstones=environment.transport.capabilities.cancel == "tombstone",
         )
         self._commit.on_settled = self._intake.settled
         transport = environment.transport
@@ -168,7 +175,7 @@ class Engine:
             on_stuck()
         self.slots.close()
         self._threads.close()
-        await self._within(LAST_WORDS, self._upkeep.write_progress(), "progress is not stored")
+        await self._within(LAST_WORDS, self._upkeep.write_patches(), "progress is not stored")
         await self._within(LAST_WORDS, self._upkeep.leave(), "the worker's presence is not taken back")
 
     async def _within(self, seconds: float, wait: Coroutine[Any, Any, None], otherwise: str) -> None:
@@ -189,6 +196,7 @@ class Engine:
 
     async def _listen(self, signals: Signals) -> None:
         async with signals.signals() as stream:
+            self._intake.hears_since(self._clock.now())
             while received := await stream.receive():
                 for signal in received:
                     if signal.kind == "cancel":
@@ -207,6 +215,10 @@ class Engine:
     def report(self, context: Context, fraction: float | None, note: str) -> None:
         """Remember progress."""
         self._upkeep.report(context, fraction, note)
+
+    def label(self, context: Context, labels: Mapping[str, Scalar]) -> None:
+        """Remember labels."""
+        self._upkeep.label(context, labels)
 
     async def in_thread(self, context: Context, function: Callable[[], Any]) -> Any:
         """Run a sync handler. Its time begins when a thread is free."""
@@ -239,7 +251,8 @@ class Engine:
             decision = self._unsendable(execution, decision)
         followups = context.followups if context.followups and decision.status is TaskStatus.SUCCESS else ()
         finished = Finished(execution.delivery, decision, execution.handler, followups, context.started, now)
-        finished.progress = self._upkeep.take(context.message.id)
+        if decision.status is not None:  # what is handed back has no report to go with; the next tick writes it
+            finished.patch = self._upkeep.take(context.message.id)
         self._commit.add(finished)
         self._intake.ended()
 
@@ -255,10 +268,18 @@ class Engine:
             worker=self._name,
             app=self._environment.app,
             sources=self._sources,
-            concurrency=self._settings.concurrency,
+            concurrency=self.slots.concurrency,
             running=len(self.slots.running),
             started=self._started,
             seen=self._clock.now(),
             state=self._state,
             done=self.counts.done,
         )
+
+
+def _concurrency(settings: WorkerSettings, handlers: Mapping[str, SourceHandlers]) -> int:
+    """How many messages to run at a time. Where all handlers need a thread, a message beyond their number would wait
+    here for one while other workers have some free."""
+    if any(handler.is_async for source in handlers.values() for handler in source.all()):
+        return settings.concurrency
+    return min(settings.concurrency, settings.sync_threads)

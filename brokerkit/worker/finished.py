@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from brokerkit.delivery import Delivery
-from brokerkit.handlers import Handler
+from brokerkit.handlers.handler import Handler
 from brokerkit.message import MSGPACK, Message, Outgoing
 from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskStatus
 from brokerkit.replies import Reply
@@ -30,7 +30,7 @@ class Finished(msgspec.Struct, eq=False):
         tries: How often committing it has failed.
         reported: Its report is stored and its reply sent; only settling is left.
         replayed: Its report was found in the store; the reply and the settling are left.
-        progress: What it reported last, if that is not written yet.
+        patch: What it reported of itself and is not written yet.
     """
 
     delivery: Delivery
@@ -42,7 +42,7 @@ class Finished(msgspec.Struct, eq=False):
     tries: int = 0
     reported: bool = False
     replayed: bool = False
-    progress: RecordPatch | None = None
+    patch: RecordPatch | None = None
 
     @property
     def key(self) -> Key:
@@ -75,6 +75,9 @@ def record_of(finished: Finished, worker: str) -> TaskRecord:
     assert status is not None
     over = status.terminal
     failed = status in (TaskStatus.RETRY, TaskStatus.FAILURE) and decision.error is not None
+    patch, metadata = finished.patch, message.metadata
+    if patch is not None and patch.metadata:
+        metadata = {**metadata, **patch.metadata}
     return TaskRecord(
         id=message.id,
         name=message.name,
@@ -92,9 +95,10 @@ def record_of(finished: Finished, worker: str) -> TaskRecord:
         content_type=finished.handler.content_type if finished.handler else MSGPACK,
         error=decision.error,
         attempts=(_attempt(finished, worker, decision.error),) if failed and decision.error else (),
-        progress=finished.progress.progress if finished.progress else None,
-        note=(finished.progress.note or "") if finished.progress else "",
-        metadata=message.metadata,
+        progress=patch.progress if patch else None,
+        note=(patch.note or "") if patch else "",
+        metadata=metadata,
+        labelled=tuple(patch.metadata) if patch else (),
         parent=message.parent,
         root=message.root,
     )
@@ -169,3 +173,19 @@ def followups_restored(kept: Sequence[bytes]) -> list[Outgoing]:
 def describe(message: Message) -> str:
     """A message for a log line; never its body."""
     return f"{message.name or 'message'} {message.id}"
+
+
+MOST_ADDRESSED = 3
+"""Follow-ups that are named in a text."""
+
+
+def addressed(followups: Sequence[Outgoing]) -> str:
+    """Follow-ups for a text, the one or those of which one was refused: what goes where."""
+    named = [
+        f"{describe(follow.message)} to "
+        + (f"exchange {follow.exchange!r}, key" if follow.exchange else "queue")
+        + f" {follow.routing_key!r}"
+        for follow in followups[:MOST_ADDRESSED]
+    ]
+    more = [f"{len(followups) - MOST_ADDRESSED} more"] if len(followups) > MOST_ADDRESSED else []
+    return " or ".join([*named, *more])

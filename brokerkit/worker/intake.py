@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from brokerkit.clock import Clock
 from brokerkit.delivery import Delivery, Flag
-from brokerkit.handlers import Handler, SourceHandlers
+from brokerkit.handlers.handler import Handler, SourceHandlers
 from brokerkit.lanes import LaneScheduler
 from brokerkit.message import Message
 from brokerkit.outcome import Reason
@@ -29,6 +29,13 @@ AHEAD = 0.02
 """Seconds of work that are fetched ahead, so that a round trip to the broker never leaves the slots idle."""
 NOTHING_TAKEN = 0.05
 """Seconds before a subscription that gave nothing is asked again."""
+WAITED = 1.0
+"""Seconds after which a message that waited may have been cancelled meanwhile; see ``Capabilities.cancel``."""
+CANCEL_REMEMBERED = 60.0
+"""Seconds for which a message that was asked to be cancelled does not start here: it may be on its way to this worker,
+or about to be retried, which takes that long unless its policy says otherwise."""
+MOST_REMEMBERED = 10_000
+"""Such messages at most, the latest."""
 MOST_AHEAD = 8
 """Most messages fetched ahead for each slot; the least is one."""
 
@@ -46,6 +53,7 @@ class Intake:
         store: The store of records, or None.
         worker: This worker's name.
         max_unsettled: Finished deliveries that may wait for their commit before intake stops.
+        tombstones: A message that has waited is looked up before it starts: it may have been cancelled.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class Intake:
         store: Store | None,
         worker: str,
         max_unsettled: int,
+        tombstones: bool = False,
     ) -> None:
         self._subscription = subscription
         self._scheduler = scheduler
@@ -74,12 +83,10 @@ class Intake:
         self._max_unsettled = max_unsettled
         self._room_changed = asyncio.Event()
         self._copies: dict[Key, list[Delivery]] = {}
-        self._reports_start = any(
-            handler.record == "full"
-            for source in handlers.values()
-            for handler in (*source.by_name.values(), source.catch_all)
-            if handler is not None
-        )
+        self._reports_start = any(handler.record == "full" for source in handlers.values() for handler in source.all())
+        self._tombstones = tombstones and store is not None
+        self._cancelled: dict[tuple[str, int], float] = {}  # oldest first
+        self._hears_since = float("inf")
         self._full = False
         self._allowed = 0
         self.stopped = False
@@ -151,14 +158,30 @@ class Intake:
         if self.stopped:
             self._hand_back(deliveries)
             return
+        if self._cancelled:
+            deliveries = [delivery for delivery in deliveries if not self._end_cancelled(delivery)]
         self._scheduler.add(deliveries)
         # One slot may be enough, if its handlers never wait; if they do, it wakes the others.
         self._slots.wake(1)
 
+    def hears_since(self, now: float) -> None:
+        """From now on this worker is told of what is cancelled."""
+        self._hears_since = now
+
     def cancel(self, message_id: str, run: int) -> None:
-        """End a message that waits here for a slot."""
+        """End a message that waits here for a slot, and let none that comes soon start."""
+        self._remember((message_id, run), self._clock.monotonic())
         for delivery in self._scheduler.remove(message_id, run) + self.quarantine.remove(message_id, run):
             self._finish_unstarted(delivery, CANCELLED, self.handler_of(delivery))
+
+    def _remember(self, key: tuple[str, int], now: float) -> None:
+        cancelled = self._cancelled
+        cancelled.pop(key, None)
+        cancelled[key] = now + CANCEL_REMEMBERED
+        while (oldest := next(iter(cancelled))) != key and (
+            cancelled[oldest] <= now or len(cancelled) > MOST_REMEMBERED
+        ):
+            del cancelled[oldest]
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
@@ -172,7 +195,22 @@ class Intake:
         if delivery.flags:
             self._refuse_flagged(delivery)
             return True
+        if self._tombstones and self._may_be_cancelled(delivery.message):
+            self.recovery.take(delivery, self.handler_of(delivery))
+            return True
         return self._announced(delivery)
+
+    def _end_cancelled(self, delivery: Delivery) -> bool:
+        """True for a message that was to be cancelled: it has ended now."""
+        message = delivery.message
+        if self._cancelled.get((message.id, message.run), 0.0) <= self._clock.monotonic():
+            return False
+        self._finish_unstarted(delivery, CANCELLED, self.handler_of(delivery))
+        return True
+
+    def _may_be_cancelled(self, message: Message) -> bool:
+        """It has waited, or this worker did not hear yet what was cancelled when it was sent."""
+        return message.due is not None or message.created < max(self._clock.now() - WAITED, self._hears_since)
 
     def _came_again(self, delivery: Delivery) -> None:
         key = (delivery.lane.source, delivery.message.id)
@@ -198,6 +236,8 @@ class Intake:
         for delivery in deliveries:
             if delivery.flags:
                 self._refuse_flagged(delivery)
+            elif self._cancelled and self._end_cancelled(delivery):
+                continue
             elif delivery.deliveries >= SUSPECT_DELIVERIES or delivery.starts:
                 self.quarantine.add(delivery)
             elif not self._announced(delivery):
@@ -280,6 +320,6 @@ def _same_attempt(one: Delivery, other: Delivery) -> bool:
 
 
 def _unknown(message: Message, handlers: Mapping[str, SourceHandlers]) -> str:
-    known = sorted({name for source in handlers.values() for name in source.by_name})
+    known = sorted({name for source in handlers.values() for name in source.names()})
     shown = ", ".join(known[:10]) + (" ..." if len(known) > 10 else "")
     return f"no task or subscriber here takes {message.name[:200]!r}; this worker knows: {shown or 'no tasks'}"

@@ -8,16 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from brokerkit.clock import Clock
 from brokerkit.delivery import Delivery
-from brokerkit.handlers import Handler, SourceHandlers
+from brokerkit.handlers.handler import Handler, SourceHandlers
+from brokerkit.insisting import insist
 from brokerkit.outcome import Reason
 from brokerkit.transport import StartMark, Subscription
 from brokerkit.worker.decision import RELEASED, refused
 from brokerkit.worker.finished import Finished, unstarted
-from brokerkit.worker.insisting import insist
 from brokerkit.worker.slots import Slots
 
 SUSPECT_DELIVERIES = 3
 """From this delivery on a message runs in the quarantine slot."""
+
+
+RETURNS_WITHIN = 2.0
+"""Seconds that the copy which carries a mark gets to come back here; after that another worker has it."""
 
 
 class Quarantine:
@@ -54,6 +58,7 @@ class Quarantine:
         self._suspects: deque[Delivery] = deque()
         self._wake = asyncio.Event()
         self._stopped = False
+        self._moved_until = 0.0
 
     @property
     def waiting(self) -> int:
@@ -82,11 +87,31 @@ class Quarantine:
     async def run(self) -> None:
         """Run suspects one by one until cancelled."""
         while True:
-            while not self._suspects:
-                self._wake.clear()
-                await self._wake.wait()
-            await self._examine(self._suspects.popleft())
+            await self._examine(await self._next())
             self._room_changed()
+
+    async def _next(self) -> Delivery:
+        """The next suspect: one that is marked if there is one.
+
+        While the copy that a mark has moved to is on its way, no other is marked: if this worker died, the copies that
+        wait here would have gathered marks for runs that were not.
+        """
+        while True:
+            marked = next((each for each in self._suspects if each.marked), None)
+            if marked is not None:
+                self._suspects.remove(marked)
+                self._moved_until = 0.0
+                return marked
+            left = self._moved_until - self._clock.monotonic()
+            if self._suspects and left <= 0:
+                return self._suspects.popleft()
+            self._wake.clear()
+            timer = self._clock.call_later(left, self._wake.set) if left > 0 else None
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
 
     async def _examine(self, delivery: Delivery) -> None:
         if delivery.lost or self._stopped:
@@ -135,4 +160,6 @@ class Quarantine:
             return (StartMark.LOST,) if delivery.lost else await self._subscription.mark_start([delivery])
 
         (answer,) = await insist(mark, self._clock, "a start mark could not be written")
+        if answer is StartMark.MOVED:
+            self._moved_until = self._clock.monotonic() + RETURNS_WITHIN
         return answer is StartMark.MARKED

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 from brokerkit.clock import Clock
 from brokerkit.delivery import Delivery
-from brokerkit.handlers import Handler
+from brokerkit.handlers.handler import Handler
+from brokerkit.insisting import insist
 from brokerkit.outcome import ACK, DeadLetter, Reason
 from brokerkit.records import TaskRecord, TaskStatus
 from brokerkit.store import Store
-from brokerkit.worker.decision import Decision
+from brokerkit.worker.decision import CANCELLED, Decision
 from brokerkit.worker.finished import Finished, followups_restored, running_record
-from brokerkit.worker.insisting import insist
 
 
 class Recovery:
@@ -128,6 +128,8 @@ def _from_record(delivery: Delivery, handler: Handler | None, record: TaskRecord
         return Finished(delivery, decision, handler, followups_restored(record.followups), record.started, now)
     if not record.status.terminal:
         return None
+    if record.asked:
+        return Finished(delivery, CANCELLED, handler, (), None, now)
     decision = _decision_of(record)
     return Finished(delivery, decision, handler, (), record.started, now, replayed=True)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from brokerkit.clock import Clock
 from brokerkit.errors import BrokerkitError
 from brokerkit.ids import IdFactory
+from brokerkit.insisting import answered
 from brokerkit.message import Outgoing
 from brokerkit.replies import Reply, chunks, pack
 from brokerkit.transport import INBOX_PREFIX, Transport
 from brokerkit.worker.finished import Finished, reply_of
-from brokerkit.worker.insisting import answered
 
 _log = logging.getLogger("brokerkit.worker")
 

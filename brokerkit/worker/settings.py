@@ -9,8 +9,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Settings of one worker process.
 
     Args:
-        concurrency: Slots: handlers that run at the same time. Default 32.
-        sync_threads: Threads for sync handlers. Default 8.
+        concurrency: Slots: handlers that run at the same time. Default 32; where all handlers are sync, no more than
+            there are threads.
+        sync_threads: Threads for sync handlers. Default 8. A message that waits for one is held by this worker: where
+            sync handlers run for long, give them workers of their own, see ``queues``.
         grace: Seconds that running handlers get when the worker stops. Default 30.
         queues: Only these queues and groups (``log@group``); () for all.
         max_unsettled: Finished messages that may wait for a slow store or broker before intake stops. Default

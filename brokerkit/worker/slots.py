@@ -18,7 +18,7 @@ from brokerkit.codec import encode
 from brokerkit.context import Context, Services
 from brokerkit.delivery import Delivery
 from brokerkit.errors import DecodeError
-from brokerkit.handlers import Handler
+from brokerkit.handlers.handler import Handler
 from brokerkit.supervisor import Supervisor
 from brokerkit.wire import headers_size
 from brokerkit.worker.deadlines import Deadlines
@@ -33,6 +33,7 @@ from brokerkit.worker.decision import (
     succeeded,
     unreturnable,
 )
+from brokerkit.worker.failures import log_failure
 from brokerkit.worker.finished import Key
 from brokerkit.worker.stepping import stepped
 
@@ -284,7 +285,9 @@ class Slots:
         if stop is Stop.TIMEOUT:
             limit = handler.timeout if message.timeout is None else message.timeout
             error = TimedOut(f"exceeded its timeout of {limit:g} s")
-        return failed(handler, message, error, self._jitter)
+        decision = failed(handler, message, error, self._jitter)
+        log_failure(message, decision, error)
+        return decision
 
     def _overdue(self, execution: Execution) -> None:
         self.stop(execution, Stop.TIMEOUT)

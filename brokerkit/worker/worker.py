@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import secrets
@@ -9,13 +10,15 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from brokerkit.handlers import SourceHandlers
+from brokerkit.handlers.handler import SourceHandlers
 from brokerkit.lanes import SourcePlan
 from brokerkit.supervisor import Supervisor
 from brokerkit.worker.commit import Counts
 from brokerkit.worker.engine import Engine, Environment
 from brokerkit.worker.lag import LagMonitor
 from brokerkit.worker.settings import WorkerSettings
+
+_log = logging.getLogger("brokerkit.worker")
 
 
 class Worker:
@@ -53,6 +56,12 @@ class Worker:
         return self._engine.counts if self._engine is not None else Counts()
 
     @property
+    def slots(self) -> int:
+        """Handlers that run at the same time: the settings' ``concurrency``, or ``sync_threads`` where that is less and
+        every handler is sync."""
+        return self._engine.slots.concurrency if self._engine is not None else 0
+
+    @property
     def running(self) -> int:
         """Messages that are executed now."""
         return len(self._engine.slots.running) if self._engine is not None else 0
@@ -71,6 +80,7 @@ class Worker:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Worker]:
         """Work while the context is open, then drain."""
+        _warn_of_long_runs(self._handlers, self._environment.transport.capabilities.settle_within)
         sources = [self._handlers[plan.key].source for plan in self._plans]
         async with self._environment.transport.consume(sources) as subscription:
             engine = Engine(
@@ -85,3 +95,17 @@ class Worker:
                     finally:
                         if not supervisor.failed:  # else nobody is left to finish or commit anything
                             await engine.drain(self.on_stuck)
+
+
+def _warn_of_long_runs(handlers: Mapping[str, SourceHandlers], limit: float) -> None:
+    """Name the handlers that may outlive the broker's patience."""
+    for source in handlers.values() if limit else ():
+        for handler in source.all():
+            if handler.timeout is not None and handler.timeout >= limit:
+                _log.warning(
+                    "%s may run for %g s, but the broker takes a message back after %g s: then it goes on only if this "
+                    "worker gets it again; raise the broker's consumer timeout or lower the task's",
+                    handler.name,
+                    handler.timeout,
+                    limit,
+                )

@@ -11,10 +11,12 @@ A new theme is a module ``transport_<theme>.py`` or ``store_<theme>.py`` with a 
 
 from brokerkit.testing.conformance import (
     store_fences,
+    store_marks,
     store_upkeep,
     transport_cancelling,
     transport_commits,
     transport_crashes,
+    transport_dead_letter_looks,
     transport_dead_letters,
     transport_delays,
     transport_expiry,
@@ -36,6 +38,7 @@ TRANSPORT_SCENARIOS: tuple[Scenario, ...] = (
     *transport_delays.SCENARIOS,
     *transport_expiry.SCENARIOS,
     *transport_dead_letters.SCENARIOS,
+    *transport_dead_letter_looks.SCENARIOS,
     *transport_routing.SCENARIOS,
     *transport_logs.SCENARIOS,
     *transport_topology.SCENARIOS,
@@ -45,7 +48,7 @@ TRANSPORT_SCENARIOS: tuple[Scenario, ...] = (
 )
 """Every scenario for transports."""
 
-STORE_SCENARIOS: tuple[StoreScenario, ...] = (*store_fences.SCENARIOS, *store_upkeep.SCENARIOS)
+STORE_SCENARIOS: tuple[StoreScenario, ...] = (*store_fences.SCENARIOS, *store_upkeep.SCENARIOS, *store_marks.SCENARIOS)
 """Every scenario for stores of records."""
 
 __all__ = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from brokerkit.abilities import DeadEntry, DeadLetters, DeadLetterView, DeadMessage, Redriven
 from brokerkit.delivery import Delivery, Lane, QueueSource, Source
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, Outcome
@@ -150,6 +151,43 @@ def message(harness: Harness, **fields: Any) -> Message:
 def record(each: Message, queue: str, status: TaskStatus = TaskStatus.PENDING, **fields: Any) -> TaskRecord:
     """A report on a message."""
     return TaskRecord(id=each.id, name=each.name, queue=queue, status=status, created=each.created, **fields)
+
+
+def looking(transport: Transport, source: str, **which: Any) -> AbstractAsyncContextManager[DeadLetterView]:
+    """Look into the dead letters of a source; for scenarios that need ``redrive``."""
+    assert isinstance(transport, DeadLetters), "redrive is declared, but the transport is no DeadLetters"
+    return transport.dead_letters(source, **which)
+
+
+async def seen(view: DeadLetterView) -> list[DeadEntry]:
+    """All that a look shows, some at a time."""
+    found: list[DeadEntry] = []
+    while part := await view.next(3):
+        assert len(part) <= 3, f"3 entries were asked for, {len(part)} came"
+        found += part
+    return found
+
+
+async def dead_letters(transport: Transport, source: str, **which: Any) -> list[DeadMessage]:
+    """What is dead, in a look of its own."""
+    async with looking(transport, source, **which) as view:
+        return [entry.dead for entry in await seen(view)]
+
+
+async def redrive(transport: Transport, source: str, *chosen: str) -> list[str]:
+    """Send the chosen, or all, back; their ids."""
+    async with looking(transport, source, ids=chosen or None) as view:
+        there = await seen(view)
+        answers = await view.redrive(there)
+        assert len(answers) == len(there), "an answer per entry"
+        done = zip(there, answers, strict=True)
+        return [entry.dead.message.id for entry, answer in done if answer is Redriven.DONE]
+
+
+async def purge(transport: Transport, source: str, *chosen: str) -> int:
+    """Delete the chosen, or all; how many."""
+    async with looking(transport, source, ids=chosen or None) as view:
+        return await view.purge([entry.token for entry in await seen(view)])
 
 
 def ids(deliveries: Sequence[Delivery]) -> list[str]:

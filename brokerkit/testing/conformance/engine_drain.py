@@ -37,7 +37,9 @@ async def what_has_not_started_is_handed_back_uncounted(rig: Rig) -> None:
         assert first.counts.succeeded == 2, "what ran within the grace has finished"
         await rig.start()
         assert [await rig.result(handle) for handle in handles] == list(range(6))
-        assert {(attempt, deliveries) for _, attempt, deliveries in seen} == {(1, 1)}, f"nothing is counted: {seen}"
+        assert {attempt for _, attempt, _ in seen} == {1}, f"it is not an attempt: {seen}"
+        if not rig.client.transport.capabilities.release_counted:
+            assert {deliveries for _, _, deliveries in seen} == {1}, f"nothing is counted: {seen}"
         assert len(seen) == 6, "and nothing runs twice"
 
 
@@ -65,7 +67,9 @@ async def what_outlasts_the_grace_is_cancelled_and_handed_back(rig: Rig) -> None
         gate.set()
         await rig.start()
         assert await rig.result(handle) == "done"
-        assert seen == [(1, 1), (1, 1)], f"it is neither an attempt nor a delivery: {seen}"
+        assert [attempt for attempt, _ in seen] == [1, 1], f"it is no attempt: {seen}"
+        if not rig.client.transport.capabilities.release_counted:
+            assert [deliveries for _, deliveries in seen] == [1, 1], f"it is no delivery: {seen}"
         assert not await rig.dead()
 
 
@@ -98,9 +102,13 @@ async def sync_handlers_see_that_the_worker_stops(rig: Rig) -> None:
     def work(ctx: Context, n: int) -> int:
         runs.append(n)
         if len(runs) == 1:
+            ctx.check_cancelled()  # not yet
             seen.append(ctx.wait_cancelled(limit))
-            raise InterruptedError("stopped half-way")
+            ctx.check_cancelled()
         return n
+
+    @rig.task()
+    async def other() -> None: ...  # so that there are more slots than threads
 
     async with rig.opened():
         handles = await rig.send_all([work.message(n) for n in range(3)])

@@ -144,6 +144,7 @@ async def when_no_retry_is_left_it_is_dead_lettered(rig: Rig) -> None:
         assert isinstance(error, RetriesExhausted), f"it ended as {error!r}"
         assert error.attempts == 3
         assert runs == [1, 2, 3]
+        await rig.drained()
         assert await rig.dead() == {handle.id: Reason.FAILED}
 
 
@@ -174,6 +175,7 @@ async def retry_later_for_ever_ends_in_the_dead_letter_queue(rig: Rig) -> None:
         await rig.start()
         handle = await rig.send(later.message())
         assert isinstance(await rig.outcome(handle), TaskError)
+        await rig.drained()
         assert await rig.dead() == {handle.id: Reason.TOO_MANY_DELIVERIES}
 
 
@@ -190,6 +192,7 @@ async def giving_up_dead_letters_at_once(rig: Rig) -> None:
         handle = await rig.send(hopeless.message())
         assert isinstance(await rig.outcome(handle), TaskFailed)
         assert runs == [1]
+        await rig.drained()
         assert await rig.dead() == {handle.id: Reason.GAVE_UP}
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from brokerkit.app import App
 from brokerkit.calls import Call
-from brokerkit.handle import Handle
+from brokerkit.client.handle import Handle
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import Reason
 from brokerkit.records import TaskRecord
@@ -19,7 +19,7 @@ from brokerkit.store import Store
 from brokerkit.stores.memory import MemoryStore
 from brokerkit.tasks import TaskDecorator, Tasks
 from brokerkit.testing.clock import VirtualClock
-from brokerkit.testing.conformance.harness import Harness
+from brokerkit.testing.conformance.harness import Counter, Harness
 from brokerkit.testing.faults import Faults
 from brokerkit.testing.faulty import FaultyStore, faulty_transport
 from brokerkit.topology import Exchange, Queue, Retry
@@ -271,6 +271,8 @@ class Rig:
 
     async def left(self) -> int:
         """Messages of the queue that are not settled."""
+        if isinstance(self.harness, Counter):
+            return await self.harness.unsettled(self.queue.name)
         stats = await self.client.queue_stats(self.queue)
         return (stats.ready or 0) + (stats.in_flight or 0) + (stats.delayed or 0)
 

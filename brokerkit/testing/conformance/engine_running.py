@@ -32,6 +32,7 @@ async def an_async_handler_is_cancelled_at_its_timeout(rig: Rig) -> None:
         handle = await rig.send(hangs.message())
         assert isinstance(await rig.outcome(handle), TaskTimedOut)
         assert ended == ["cancelled"]
+        await rig.drained()
         assert await rig.dead() == {handle.id: Reason.TIMED_OUT}
 
 
@@ -91,6 +92,9 @@ async def the_time_of_a_sync_handler_begins_when_it_has_a_thread(rig: Rig) -> No
         gates[n].wait(limit)
         return n
 
+    @rig.task()
+    async def other() -> None: ...  # so that there are more slots than threads
+
     async with rig.opened():
         try:
             await rig.start(concurrency=3, sync_threads=1)
@@ -103,6 +107,29 @@ async def the_time_of_a_sync_handler_begins_when_it_has_a_thread(rig: Rig) -> No
         finally:
             for gate in gates:
                 gate.set()
+
+
+async def sync_handlers_are_not_held_by_a_worker_that_has_no_thread(rig: Rig) -> None:
+    limit, gate, running = rig.harness.patience, threading.Event(), list[int]()
+
+    @rig.task()
+    def work(n: int) -> int:
+        running.append(n)
+        gate.wait(limit)
+        return n
+
+    async with rig.opened():
+        try:
+            first = await rig.start(concurrency=8, sync_threads=2)
+            second = await rig.start(concurrency=8, sync_threads=2)
+            handles = await rig.send_all([work.message(n) for n in range(4)])
+            await rig.eventually(lambda: len(running) == 4, "two wait for a thread where another worker has two")
+            assert first.worker is not None
+            assert second.worker is not None
+            assert (first.worker.slots, first.worker.running, second.worker.running) == (2, 2, 2)
+        finally:
+            gate.set()
+        assert [await rig.result(handle) for handle in handles] == list(range(4))
 
 
 async def what_expires_while_it_waits_is_not_started(rig: Rig) -> None:
@@ -230,6 +257,7 @@ SCENARIOS: tuple[EngineScenario, ...] = (
     a_handler_that_hides_its_timeout_has_timed_out_all_the_same,
     a_sync_handler_keeps_its_slot_until_its_thread_returns,
     the_time_of_a_sync_handler_begins_when_it_has_a_thread,
+    sync_handlers_are_not_held_by_a_worker_that_has_no_thread,
     what_expires_while_it_waits_is_not_started,
     context_variables_do_not_leak_between_messages,
     never_more_run_than_there_are_slots,

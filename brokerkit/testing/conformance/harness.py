@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
 from brokerkit.abilities import AtomicCommit, CancelWaiting, DeadLetters, Presences, Replay, Signal, Signals
@@ -62,6 +63,15 @@ class Injector(Protocol):
 
     async def inject(self, queue: str, body: bytes) -> None:
         """Put them there."""
+        ...
+
+
+@runtime_checkable
+class Counter(Protocol):
+    """A harness that counts where the broker's own figures do not tell all."""
+
+    async def unsettled(self, queue: str) -> int:
+        """Messages of a queue that wait, are delayed or are held."""
         ...
 
 
@@ -124,6 +134,8 @@ DECLARED: dict[str, Callable[[Transport], bool]] = {
     "cancel": lambda transport: transport.capabilities.cancel == "atomic",
     "delayed": lambda transport: transport.capabilities.delayed > 0,
     "history": lambda transport: transport.capabilities.history,
+    "hold_for_groups": lambda transport: transport.capabilities.hold_for_groups,
+    "release_in_order": lambda transport: transport.capabilities.release_in_order,
     "redrive": lambda transport: transport.capabilities.redrive,
     "signals": lambda transport: transport.capabilities.signals,
     "presences": lambda transport: isinstance(transport, Presences),
@@ -144,16 +156,27 @@ async def _refused(harness: Harness, transport: Transport, ability: str) -> None
     raise AssertionError(f"{ability} is not declared, but using it did not raise MissingCapability")
 
 
+async def _entered(context: AbstractAsyncContextManager[object]) -> None:
+    async with context:
+        pass
+
+
+def _holding(harness: Harness) -> Log:
+    return Log(harness.name("log"), max_length=1, hold_for_groups=True)
+
+
 def _attempt(harness: Harness, transport: Transport, ability: str) -> Awaitable[object] | None:
     """A use of the ability, or None where the transport has no such method."""
     if ability == "atomic_commit" and isinstance(transport, AtomicCommit):
         return transport.commit(())
     if ability == "cancel" and isinstance(transport, CancelWaiting) and transport.capabilities.cancel == "none":
-        return transport.cancel(harness.name("unknown"), None)
+        return transport.cancel(harness.name("unknown"))
     if ability == "redrive" and isinstance(transport, DeadLetters):
-        return transport.redrive(harness.name("unknown"))
+        return _entered(transport.dead_letters(harness.name("unknown")))
     if ability == "signals" and isinstance(transport, Signals):
         return transport.signal(Signal("cancel", harness.name("unknown"), 1))
+    if ability == "hold_for_groups":
+        return transport.apply(Topology(harness.name("app"), logs=[_holding(harness)]))
     if ability == "history":
         log = Log(harness.name("log"), history=True)
         return transport.apply(Topology(harness.name("app"), logs=[log], groups=[Group(log, "g", start="earliest")]))

@@ -42,10 +42,11 @@ class LogBench:
     def reader(self, group: Group, transport: Transport | None = None) -> AbstractAsyncContextManager[Reader]:
         return self.b.reader(GroupSource(group.log, group.name), transport=transport)
 
-    async def lost(self, group: Group) -> int:
+    async def check_lost(self, group: Group, count: int, why: str) -> None:
+        """So many were removed before the group saw them, if the broker counts that; else it says that it doesn't."""
         lost = (await self.b.transport.stats(group.key)).lost
-        assert lost is not None, "what a group lost is counted"
-        return lost
+        wanted = count if self.b.transport.capabilities.losses_counted else None
+        assert lost == wanted, f"{why}, so {wanted} are lost, not {lost}"
 
 
 @asynccontextmanager

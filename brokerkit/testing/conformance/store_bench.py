@@ -9,6 +9,7 @@ from brokerkit.store import Put, Store
 from brokerkit.testing.conformance.harness import StoreHarness
 
 SUCCESS, FAILURE, PENDING = TaskStatus.SUCCESS, TaskStatus.FAILURE, TaskStatus.PENDING
+CANCELLED = TaskStatus.CANCELLED
 RUNNING, RETRY, CANCELLED = TaskStatus.RUNNING, TaskStatus.RETRY, TaskStatus.CANCELLED
 
 

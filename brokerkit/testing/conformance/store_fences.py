@@ -11,6 +11,7 @@ from brokerkit.records import Attempt, ErrorInfo, RecordPatch, TaskRecord, TaskS
 from brokerkit.store import Put
 from brokerkit.testing.conformance.harness import StoreHarness, StoreScenario
 from brokerkit.testing.conformance.store_bench import (
+    CANCELLED,
     FAILURE,
     PENDING,
     RETRY,
@@ -67,15 +68,15 @@ async def a_record_is_seen_by_every_process(harness: StoreHarness) -> None:
 
 async def every_pair_of_reports_is_judged_by_the_rules(harness: StoreHarness) -> None:
     states = [
-        {"status": status, "run": run, "attempt": attempt, "deliveries": deliveries}
-        for status in (PENDING, RUNNING, RETRY, SUCCESS)
+        {"status": status, "run": run, "attempt": attempt, "deliveries": deliveries, "asked": status is CANCELLED}
+        for status in (PENDING, RUNNING, RETRY, SUCCESS, CANCELLED)
         for run, attempt, deliveries in ((1, 1, 1), (1, 1, 2), (1, 2, 1), (2, 1, 1))
     ]
     async with harness.connect() as store:
         for one, two in itertools.product(states, states):
             old = report(harness, **one)
             new = msgspec.structs.replace(old, **two)
-            wanted = accepts(old.fence, old.status, new.fence, new.status)
+            wanted = accepts(old.fence, old.stage, new.fence, new.stage)
             [_, answer] = [*await put(store, old), *await put(store, new)]
             assert (answer is Put.STORED) == wanted, f"{one} is there, {two} comes and is {answer}"
             found = await get(store, old.id)
@@ -124,11 +125,18 @@ async def what_was_known_before_is_merged(harness: StoreHarness) -> None:
             started=17.0,
         )
         second = msgspec.structs.replace(
-            first, status=RUNNING, attempt=2, metadata={"b": 2}, attempts=(), progress=None, note="", started=None
+            first,
+            status=RUNNING,
+            attempt=2,
+            metadata={"b": 1, "c": 2},
+            attempts=(),
+            progress=None,
+            note="",
+            started=None,
         )
         await stored(store, first, second)
         found = await get(store, first.id)
-        assert found.metadata == {"a": 1, "b": 2}, f"labels are united, the new ones win: {found.metadata}"
+        assert found.metadata == {"a": 1, "b": 1, "c": 2}, f"labels are united: {found.metadata}"
         assert found.attempts == (failed,), f"failed attempts of the run are kept: {found.attempts}"
         assert (found.progress, found.note) == (0.5, "half"), f"the last progress stays: {found}"
         assert found.started == 17.0, "the last start stays until a new one is reported"
@@ -136,7 +144,23 @@ async def what_was_known_before_is_merged(harness: StoreHarness) -> None:
         await stored(store, third)
         fresh = await get(store, first.id)
         assert (fresh.attempts, fresh.progress, fresh.note) == ((), None, ""), f"a new run starts afresh: {fresh}"
-        assert fresh.metadata == {"a": 1, "b": 2}, f"labels stay over runs: {fresh.metadata}"
+        assert fresh.metadata == {"a": 1, "b": 1, "c": 2}, f"labels stay over runs: {fresh.metadata}"
+
+
+async def a_report_changes_only_the_labels_that_it_names(harness: StoreHarness) -> None:
+    async with harness.connect() as store:
+        sent = {"state": "new", "shop": "eu"}
+        first = report(harness, metadata=sent)
+        await stored(store, first)
+        await store.patch([RecordPatch(id=first.id, metadata={"state": "approved"})])
+        running = msgspec.structs.replace(first, status=RUNNING, deliveries=1)
+        await stored(store, running)
+        found = (await get(store, first.id)).metadata
+        assert found == {"state": "approved", "shop": "eu"}, f"what was sent came back over a patch: {found}"
+        done = msgspec.structs.replace(running, status=SUCCESS, metadata={**sent, "shop": "us"}, labelled=("shop",))
+        await stored(store, done)
+        found = (await get(store, first.id)).metadata
+        assert found == {"state": "approved", "shop": "us"}, f"the handler set the shop, and only that: {found}"
 
 
 async def of_racing_outcomes_exactly_one_is_stored(harness: StoreHarness) -> None:
@@ -191,6 +215,15 @@ async def each_field_is_merged_by_itself(harness: StoreHarness) -> None:
             assert await get(store, first.id) == merged(first, second), f"{fields} was known before"
 
 
+async def a_late_running_report_does_not_forget_what_has_to_leave(harness: StoreHarness) -> None:
+    async with harness.connect() as store:
+        leaving = report(harness, status=RUNNING, deliveries=1, result=b"\x01", followups=(b"one", b"two"))
+        late = report(harness, id=leaving.id, status=RUNNING, deliveries=1)
+        await stored(store, leaving, late)
+        found = await get(store, leaving.id)
+        assert (found.followups, found.result) == (leaving.followups, leaving.result), f"{found} has forgotten them"
+
+
 SCENARIOS: tuple[StoreScenario, ...] = (
     every_field_of_a_record_survives,
     a_record_is_seen_by_every_process,
@@ -199,7 +232,9 @@ SCENARIOS: tuple[StoreScenario, ...] = (
     a_newer_run_always_wins,
     two_reports_of_one_task_in_one_call_take_effect_in_order,
     what_was_known_before_is_merged,
+    a_report_changes_only_the_labels_that_it_names,
     each_field_is_merged_by_itself,
+    a_late_running_report_does_not_forget_what_has_to_leave,
     of_racing_outcomes_exactly_one_is_stored,
     of_racing_fences_the_highest_is_kept,
     racing_labels_are_all_kept,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from brokerkit.abilities import Cancelled, CancelWaiting
+import msgspec
+
+from brokerkit.abilities import NOTHING_REMOVED, CancelWaiting, Removed
+from brokerkit.message import Outgoing
 from brokerkit.outcome import ACK, RELEASE, Redeliver
 from brokerkit.records import TaskStatus
 from brokerkit.testing.conformance.bench import Bench, bench, ids, record
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 
 
-async def _cancel(b: Bench, message_id: str) -> Cancelled:
+async def _cancel(b: Bench, message_id: str, *, after_run: int = 0) -> Removed:
     assert isinstance(b.transport, CancelWaiting), "cancel is declared, but the transport is no CancelWaiting"
-    return await b.transport.cancel(message_id, None)
+    return await b.transport.cancel(message_id, after_run=after_run)
+
+
+def _is_removed(answer: Removed, message_id: str) -> bool:
+    return answer.message is not None and answer.message.id == message_id and not answer.held
 
 
 @needs("cancel")
@@ -19,7 +26,7 @@ async def a_waiting_message_can_be_removed(harness: Harness) -> None:
     async with bench(harness) as b:
         sent = await b.send_some(3)
         answer = await _cancel(b, sent[1].id)
-        assert answer is Cancelled.REMOVED, f"it waits, but cancelling answered {answer}"
+        assert answer == Removed(sent[1]), f"it waits, but cancelling answered {answer}"
         stats = await b.transport.stats(b.queue.name)
         assert stats.ready in {2, None}, f"two are left, not {stats.ready}"
         async with b.reader() as reader:
@@ -33,7 +40,7 @@ async def a_delayed_message_can_be_removed(harness: Harness) -> None:
         gone, kept = b.message(due=b.now + harness.step), b.message(due=b.now + harness.step)
         await b.send(gone, kept)
         answer = await _cancel(b, gone.id)
-        assert answer is Cancelled.REMOVED, f"it is delayed, but cancelling answered {answer}"
+        assert answer == Removed(gone), f"it is delayed, but cancelling answered {answer}"
         await harness.advance(harness.step)
         assert ids(await reader.drain(1)) == [kept.id], "the other one comes"
         await reader.nothing("one was cancelled")
@@ -45,7 +52,9 @@ async def a_retry_that_waits_can_be_removed(harness: Harness) -> None:
         [sent] = await b.send_some(1)
         await reader.settle(Redeliver(harness.step, attempt=2), await reader.one())
         answer = await _cancel(b, sent.id)
-        assert answer is Cancelled.REMOVED, f"its retry waits, but cancelling answered {answer}"
+        assert _is_removed(answer, sent.id), f"its retry waits, but cancelling answered {answer}"
+        assert answer.message is not None
+        assert answer.message.attempt == 2, f"what was removed is attempt {answer.message.attempt}"
         await harness.advance(2 * harness.step)
         await reader.nothing("the retry was cancelled")
 
@@ -56,10 +65,10 @@ async def a_message_in_hand_cannot_be_removed(harness: Harness) -> None:
         [sent] = await b.send_some(1)
         delivery = await reader.one()
         answer = await _cancel(b, sent.id)
-        assert answer is Cancelled.NOT_FOUND, f"it is in a worker's hands, but cancelling answered {answer}"
+        assert answer == Removed(sent, held=True), f"it is in a worker's hands, but cancelling answered {answer}"
         await reader.settle(RELEASE, delivery)
         answer = await _cancel(b, sent.id)
-        assert answer is Cancelled.REMOVED, f"it waits again, but cancelling answered {answer}"
+        assert answer == Removed(sent), f"it waits again, but cancelling answered {answer}"
         await reader.nothing("it was cancelled")
 
 
@@ -70,24 +79,49 @@ async def what_is_done_or_unknown_is_not_found(harness: Harness) -> None:
         await reader.settle(ACK, await reader.one())
         for message_id in (sent.id, harness.name("unknown")):
             answer = await _cancel(b, message_id)
-            assert answer is Cancelled.NOT_FOUND, f"nothing is there, but cancelling answered {answer}"
+            assert answer == NOTHING_REMOVED, f"nothing is there, but cancelling answered {answer}"
 
 
 @needs("cancel", "atomic_records")
-async def a_removal_stores_its_record(harness: Harness) -> None:
-    async with bench(harness) as b:
-        assert isinstance(b.transport, CancelWaiting), "cancel is declared"
+async def a_removal_is_in_its_record(harness: Harness) -> None:
+    async with bench(harness) as b, b.reader() as reader:
         store = harness.store(b.transport)
-        [waiting] = await b.send_some(1)
-        cancelled = record(waiting, b.queue.name, TaskStatus.CANCELLED)
-        assert await b.transport.cancel(waiting.id, cancelled) is Cancelled.REMOVED, "it waits"
+        waiting = b.message()
+        pending = record(waiting, b.queue.name)
+        await b.transport.publish([Outgoing(waiting, "", b.queue.name, pending)], deadline=10)
+        running = msgspec.structs.replace(pending, status=TaskStatus.RUNNING, deliveries=1, metadata={"a": 1})
+        await store.put([running])
+        await reader.settle(RELEASE, await reader.one())
+        assert _is_removed(await _cancel(b, waiting.id), waiting.id), "it waits"
         [stored] = await store.get([waiting.id])
-        assert stored is not None, "its record was not stored"
+        assert stored is not None, "its record is gone"
         assert stored.status is TaskStatus.CANCELLED, f"it was cancelled, but its record says {stored.status}"
-        unknown = b.message()
-        answer = await b.transport.cancel(unknown.id, record(unknown, b.queue.name, TaskStatus.CANCELLED))
-        assert answer is Cancelled.NOT_FOUND, f"it was never sent, but cancelling answered {answer}"
-        assert list(await store.get([unknown.id])) == [None], "no removal, no record"
+        assert stored.finished is not None, "it says when"
+        assert (stored.fence, stored.metadata) == (running.fence, {"a": 1}), f"all else stays as it was: {stored}"
+
+
+@needs("cancel", "atomic_records")
+async def a_removal_leaves_no_record_where_there_was_none(harness: Harness) -> None:
+    async with bench(harness) as b:
+        [waiting] = await b.send_some(1)
+        for message_id in (waiting.id, harness.name("unknown")):
+            await _cancel(b, message_id)
+            assert list(await harness.store(b.transport).get([message_id])) == [None], "no record was kept"
+
+
+@needs("cancel", "atomic_records")
+async def a_run_that_is_over_is_not_cancelled(harness: Harness) -> None:
+    async with bench(harness) as b:
+        store = harness.store(b.transport)
+        first, second = b.message(), b.message(run=2)
+        done = [record(each, b.queue.name, TaskStatus.FAILURE) for each in (first, second)]
+        await store.put([msgspec.structs.replace(each, run=1) for each in done])
+        await b.send(first, second)
+        assert await _cancel(b, first.id, after_run=1) == NOTHING_REMOVED, "its run had ended"
+        assert await _cancel(b, second.id, after_run=1) == Removed(second), "a later run waits"
+        records = await store.get([first.id, second.id])
+        found = [(each.run, each.status) for each in records if each is not None]
+        assert found == [(1, TaskStatus.FAILURE), (2, TaskStatus.CANCELLED)], f"the records say {found}"
 
 
 @needs("cancel")
@@ -96,7 +130,7 @@ async def cancelling_many_leaves_the_rest_in_order(harness: Harness) -> None:
         sent = await b.send_some(300)
         for each in sent[::3] + sent[1::3]:
             answer = await _cancel(b, each.id)
-            assert answer is Cancelled.REMOVED, f"it waits, but cancelling answered {answer}"
+            assert answer == Removed(each), f"it waits, but cancelling answered {answer}"
         assert ids(await reader.drain(100)) == [each.id for each in sent[2::3]], "every third one is left, in order"
         await reader.nothing("the others were cancelled")
 
@@ -107,6 +141,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     a_retry_that_waits_can_be_removed,
     a_message_in_hand_cannot_be_removed,
     what_is_done_or_unknown_is_not_found,
-    a_removal_stores_its_record,
+    a_removal_is_in_its_record,
+    a_removal_leaves_no_record_where_there_was_none,
+    a_run_that_is_over_is_not_cancelled,
     cancelling_many_leaves_the_rest_in_order,
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
+
 from brokerkit.abilities import AtomicCommit, Committed, Unit
 from brokerkit.delivery import Delivery, QueueSource
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, DeadLetter, Outcome, Reason, Redeliver
-from brokerkit.records import TaskStatus
+from brokerkit.records import Attempt, ErrorInfo, TaskStatus
 from brokerkit.store import Put
 from brokerkit.testing.conformance.bench import Bench, Reader, bench, ids, record
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
@@ -21,6 +25,12 @@ def unit(b: Bench, delivery: Delivery, *followups: Outgoing, result: bytes = b"o
     """A successful delivery with its report."""
     report = record(delivery.message, b.queue.name, TaskStatus.SUCCESS, deliveries=delivery.deliveries, result=result)
     return Unit(delivery, ACK, report, followups)
+
+
+def second(first: Unit) -> Unit:
+    """Its report as that of a second attempt."""
+    assert first.record is not None
+    return msgspec.structs.replace(first, record=msgspec.structs.replace(first.record, attempt=2))
 
 
 async def commit(b: Bench, *units: Unit) -> list[Committed]:
@@ -183,6 +193,26 @@ async def what_is_stale_is_stale_whatever_else_is_wrong(harness: Harness) -> Non
         await reader.settle(ACK, delivery)
 
 
+@needs("atomic_commit")
+async def what_a_record_knows_already_stays_when_the_outcome_is_committed(harness: Harness) -> None:
+    async with bench(harness) as b, b.reader() as reader:
+        for alone in (True, False):
+            sent = await b.send_some(1 if alone else 3)
+            error = ErrorInfo("ValueError", "no")
+            failed = Attempt(number=1, worker="w", started=b.now, finished=b.now, error=error)
+            known = record(sent[0], b.queue.name, TaskStatus.RETRY, attempts=(failed,), metadata={"state": "charged"})
+            store = b.harness.store(b.transport)
+            assert list(await store.put([known])) == [Put.STORED]
+            async with asyncio.timeout(harness.patience):
+                done = await commit(b, *[second(unit(b, delivery)) for delivery in await reader.get(len(sent))])
+            assert done == [Committed.DONE] * len(sent)
+            [found] = await store.get([sent[0].id])
+            assert found is not None
+            assert found.status is TaskStatus.SUCCESS
+            assert [attempt.number for attempt in found.attempts] == [1], "the failed attempt is forgotten"
+            assert found.metadata == {"state": "charged"}, "its labels are forgotten"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     a_record_is_stored_with_its_message_or_not_at_all,
     a_commit_stores_publishes_and_settles,
@@ -191,4 +221,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     what_is_stale_is_stale_whatever_else_is_wrong,
     a_follow_up_to_nobodys_inbox_is_unroutable,
     a_dead_letter_that_finds_no_room_is_not_committed,
+    what_a_record_knows_already_stays_when_the_outcome_is_committed,
 )

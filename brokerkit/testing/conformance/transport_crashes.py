@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerkit.delivery import Delivery
 from brokerkit.outcome import ACK, DeadLetter, Reason, Redeliver
-from brokerkit.testing.conformance.bench import bench, ids, ids_of
+from brokerkit.testing.conformance.bench import Bench, bench, ids, ids_of
 from brokerkit.testing.conformance.harness import Harness, Scenario
 from brokerkit.transport import Settled
 
@@ -19,10 +19,16 @@ async def what_a_dead_process_held_comes_again_in_order_and_counted(harness: Har
             again = await reader.get(6)
             by_id = {delivery.message.id: delivery.deliveries for delivery in again}
             counts = [by_id[each.id] for each in sent]
-            assert counts == [2, 2, 2, 2, 1, 1], f"four were delivered before; deliveries are {counts}"
-            redelivered = [delivery.message.id for delivery in again if delivery.deliveries == 2]
+            second = _counted(b, 2)
+            assert counts == [second] * 4 + [1, 1], f"four were delivered before; deliveries are {counts}"
+            redelivered = [delivery.message.id for delivery in again if delivery.deliveries == second]
             assert redelivered == ids_of(sent)[:4], "they come in their order"
             assert all(delivery.message.attempt == 1 for delivery in again), "a crash is not an attempt"
+
+
+def _counted(b: Bench, count: int) -> int:
+    """What ``deliveries`` says the so manieth time."""
+    return count if b.transport.capabilities.deliveries_counted or count == 1 else 3
 
 
 async def crash_after_crash_counts_every_delivery(harness: Harness) -> None:
@@ -31,7 +37,7 @@ async def crash_after_crash_counts_every_delivery(harness: Harness) -> None:
         for count in (1, 2, 3):
             async with harness.connect() as doomed, b.reader(transport=doomed) as reader:
                 delivery = await reader.one()
-                assert delivery.deliveries == count, f"delivery {count} says {delivery.deliveries}"
+                assert delivery.deliveries == _counted(b, count), f"delivery {count} says {delivery.deliveries}"
                 await harness.crash(doomed)
 
 
@@ -73,7 +79,7 @@ async def a_lost_delivery_says_so_and_comes_again(harness: Harness) -> None:
         assert delivery.lost, "the delivery is lost, but does not say so"
         assert told == [delivery], f"on_lost is called once, but was called {len(told)} times"
         assert again.message == delivery.message, "the message is the same"
-        assert again.deliveries == 2, f"it was delivered twice, not {again.deliveries} times"
+        assert again.deliveries == _counted(b, 2), f"it was delivered twice, not {again.deliveries} times"
         assert again is not delivery, "a redelivery is another delivery"
 
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from brokerkit.abilities import DeadLetters
 from brokerkit.delivery import QueueSource
 from brokerkit.message import Message
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Reason
-from brokerkit.testing.conformance.bench import Bench, Reader, bench, ids, ids_of
+from brokerkit.testing.conformance.bench import Bench, Reader, bench, dead_letters, ids, ids_of, looking, purge, redrive
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.topology import DeadLetter as DeadLetterQueue
 from brokerkit.transport import Settled
 
 FAILED = DeadLetter(Reason.FAILED, "ValueError: no")
-
-
-def dead_letters_of(b: Bench) -> DeadLetters:
-    assert isinstance(b.transport, DeadLetters), "redrive is declared, but the transport is no DeadLetters"
-    return b.transport
 
 
 async def kill(b: Bench, reader: Reader, count: int, outcome: DeadLetter = FAILED) -> list[Message]:
@@ -36,7 +30,7 @@ async def a_dead_letter_says_what_happened(harness: Harness) -> None:
         await b.send(sent)
         before = b.now
         await reader.settle(DeadLetter(Reason.GAVE_UP, "GiveUp: card stolen"), await reader.one())
-        [dead] = await dead_letters_of(b).dead_letters(b.queue.name)
+        [dead] = await dead_letters(b.transport, b.queue.name)
         assert dead.message.id == sent.id, "another message died"
         same = (dead.message.body, dead.message.headers, dead.message.attempt, dead.message.run)
         assert same == (sent.body, sent.headers, 4, 1), f"the message is kept as it was: {dead.message}"
@@ -47,11 +41,12 @@ async def a_dead_letter_says_what_happened(harness: Harness) -> None:
 
 
 @needs("redrive")
-async def dead_letters_are_listed_oldest_first_up_to_the_limit(harness: Harness) -> None:
+async def dead_letters_are_listed_oldest_first(harness: Harness) -> None:
     async with bench(harness) as b, b.reader() as reader:
         sent = await kill(b, reader, 3)
-        found = await dead_letters_of(b).dead_letters(b.queue.name, limit=2)
-        assert [dead.message.id for dead in found] == ids_of(sent)[:2], "the two oldest were asked for"
+        async with looking(b.transport, b.queue.name) as view:
+            found = [entry.dead.message.id for entry in await view.next(2)]
+        assert found == ids_of(sent)[:2], "the two oldest were asked for"
         stats = await b.transport.stats(b.queue.name)
         assert stats.dead in {3, None}, f"three are dead, not {stats.dead}"
 
@@ -63,23 +58,24 @@ async def a_redrive_starts_a_new_run_at_attempt_one(harness: Harness) -> None:
         await b.send(sent)
         await reader.settle(FAILED, await reader.one())
         await harness.advance(2 * harness.step)
-        assert await dead_letters_of(b).redrive(b.queue.name) == 1, "one was there to send back"
+        moved = await redrive(b.transport, b.queue.name)
+        assert moved == [sent.id], f"one was there to send back, not {moved}"
         again = await reader.one()
         counters = (again.message.run, again.message.attempt, again.message.postponed, again.deliveries)
         assert counters == (3, 1, 0, 1), f"(run, attempt, postponed, deliveries) is {counters}"
         assert (again.message.id, again.message.body) == (sent.id, sent.body), "it is the same message"
         assert again.message.expires is None, "an expiry that is past would kill it at once"
-        assert not await dead_letters_of(b).dead_letters(b.queue.name), "it left the dead-letter queue"
+        assert not await dead_letters(b.transport, b.queue.name), "it left the dead-letter queue"
 
 
 @needs("redrive")
 async def a_redrive_takes_only_what_it_names(harness: Harness) -> None:
     async with bench(harness) as b, b.reader() as reader:
         sent = await kill(b, reader, 3)
-        chosen = [sent[1].id, harness.name("unknown")]
-        assert await dead_letters_of(b).redrive(b.queue.name, chosen) == 1, "one of the two is there"
+        moved = await redrive(b.transport, b.queue.name, sent[1].id, harness.name("unknown"))
+        assert moved == [sent[1].id], f"one of the two is there, but {moved} moved"
         assert ids(await reader.drain(1)) == [sent[1].id], "another one was sent back"
-        left = [dead.message.id for dead in await dead_letters_of(b).dead_letters(b.queue.name)]
+        left = [dead.message.id for dead in await dead_letters(b.transport, b.queue.name)]
         assert left == [sent[0].id, sent[2].id], "the others stay"
 
 
@@ -87,10 +83,10 @@ async def a_redrive_takes_only_what_it_names(harness: Harness) -> None:
 async def a_purge_deletes_only_what_it_names(harness: Harness) -> None:
     async with bench(harness) as b, b.reader() as reader:
         sent = await kill(b, reader, 3)
-        assert await dead_letters_of(b).purge(b.queue.name, [sent[0].id]) == 1, "one was named"
-        assert await dead_letters_of(b).purge(b.queue.name) == 2, "two were left"
-        assert await dead_letters_of(b).purge(b.queue.name) == 0, "nothing was left"
-        assert await dead_letters_of(b).redrive(b.queue.name) == 0, "nothing was left"
+        assert await purge(b.transport, b.queue.name, sent[0].id) == 1, "one was named"
+        assert await purge(b.transport, b.queue.name) == 2, "two were left"
+        assert await purge(b.transport, b.queue.name) == 0, "nothing was left"
+        assert not await redrive(b.transport, b.queue.name), "nothing was left"
         await reader.nothing("all were purged")
 
 
@@ -102,7 +98,7 @@ async def queues_that_share_a_dead_letter_queue_see_their_own(harness: Harness) 
             [mine] = await kill(one, first, 1)
             [theirs] = await kill(two, second, 1)
         for b, each in ((one, mine), (two, theirs)):
-            found = [dead.message.id for dead in await dead_letters_of(b).dead_letters(b.queue.name)]
+            found = [dead.message.id for dead in await dead_letters(b.transport, b.queue.name)]
             assert found == [each.id], f"{b.queue.name} has the dead letters {found}"
 
 
@@ -162,14 +158,14 @@ async def without_a_dead_letter_queue_a_message_blocks(harness: Harness) -> None
 async def a_dead_letter_is_kept_as_long_as_its_owner_asked(harness: Harness) -> None:
     async with bench(harness, dead_letter=DeadLetterQueue(ttl=2 * harness.step)) as b, b.reader() as reader:
         await kill(b, reader, 1)
-        assert len(await dead_letters_of(b).dead_letters(b.queue.name)) == 1, "it is kept for a while"
+        assert len(await dead_letters(b.transport, b.queue.name)) == 1, "it is kept for a while"
         await harness.advance(3 * harness.step)
-        assert not await dead_letters_of(b).dead_letters(b.queue.name), "it is not kept longer than asked"
+        assert not await dead_letters(b.transport, b.queue.name), "it is not kept longer than asked"
 
 
 SCENARIOS: tuple[Scenario, ...] = (
     a_dead_letter_says_what_happened,
-    dead_letters_are_listed_oldest_first_up_to_the_limit,
+    dead_letters_are_listed_oldest_first,
     a_redrive_starts_a_new_run_at_attempt_one,
     a_redrive_takes_only_what_it_names,
     a_purge_deletes_only_what_it_names,

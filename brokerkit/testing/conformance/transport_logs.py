@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from brokerkit.abilities import DeadLetters, Replay
+from datetime import UTC, datetime
+
+from brokerkit.abilities import Replay
 from brokerkit.outcome import ACK, DeadLetter, Reason, Redeliver
-from brokerkit.testing.conformance.bench import ids, ids_of
+from brokerkit.testing.conformance.bench import dead_letters, ids, ids_of, redrive
 from brokerkit.testing.conformance.harness import Harness, Scenario, needs
 from brokerkit.testing.conformance.log_bench import log_bench
 from brokerkit.transport import Published
@@ -53,6 +55,21 @@ async def a_group_may_begin_with_the_history(harness: Harness) -> None:
             assert ids(await reader.drain(4)) == ids_of(first + second), "the whole log was asked for"
 
 
+@needs("history")
+async def a_group_may_begin_at_a_time(harness: Harness) -> None:
+    async with log_bench(harness, history=True) as logs:
+        await logs.publish(2)
+        await harness.advance(harness.step)
+        moment = datetime.fromtimestamp(harness.clock.now(), UTC)
+        await harness.advance(harness.step)
+        later = await logs.publish(2)
+        group = await logs.group("auditors", start=moment)
+        later += await logs.publish(1)
+        async with logs.reader(group) as reader:
+            assert ids(await reader.drain(3)) == ids_of(later), "what came from then on was asked for"
+            await reader.nothing("what came before was not")
+
+
 async def a_log_without_groups_accepts(harness: Harness) -> None:
     async with log_bench(harness) as logs:
         await logs.publish(1)
@@ -91,15 +108,14 @@ async def a_group_has_its_own_dead_letters(harness: Harness) -> None:
     async with log_bench(harness) as logs:
         failing, fine = await logs.group("failing"), await logs.group("fine")
         transport = logs.b.transport
-        assert isinstance(transport, DeadLetters), "redrive is declared"
         [sent] = await logs.publish(1)
         async with logs.reader(failing) as bad, logs.reader(fine) as good:
             await bad.settle(DeadLetter(Reason.FAILED, "no"), await bad.one())
             await good.drain(1)
-            [dead] = await transport.dead_letters(failing.key)
+            [dead] = await dead_letters(transport, failing.key)
             assert (dead.message.id, dead.source) == (sent.id, failing.key), f"the dead letter is {dead}"
-            assert not await transport.dead_letters(fine.key), "the other group has none"
-            assert await transport.redrive(failing.key) == 1, "one was there"
+            assert not await dead_letters(transport, fine.key), "the other group has none"
+            assert len(await redrive(transport, failing.key)) == 1, "one was there"
             [again] = await bad.drain(1)
             assert (again.message.id, again.message.run) == (sent.id, 2), "it is sent back as a new run"
             await good.nothing("a redrive is for one group")
@@ -109,12 +125,12 @@ async def retention_wins_over_a_group_and_is_counted(harness: Harness) -> None:
     async with log_bench(harness, max_length=3) as logs:
         group = await logs.group("slow")
         sent = await logs.publish(5)
-        assert await logs.lost(group) == 2, "two were removed before the group saw them"
+        await logs.check_lost(group, 2, "two were removed before the group saw them")
         async with logs.reader(group) as reader:
             assert ids(await reader.drain(3)) == ids_of(sent)[2:], "the newest three are kept"
             await reader.nothing("the others are gone")
         await logs.publish(5)
-        assert await logs.lost(group) == 4, "what the group has read is not lost"
+        await logs.check_lost(group, 4, "what the group has read is not lost")
 
 
 async def retention_by_age_removes_what_is_old(harness: Harness) -> None:
@@ -125,7 +141,7 @@ async def retention_by_age_removes_what_is_old(harness: Harness) -> None:
         [young] = await logs.publish(1)
         async with logs.reader(group) as reader:
             assert ids(await reader.drain(1)) == [young.id], "the others are older than the retention"
-        assert await logs.lost(group) == 2, "the loss is counted"
+        await logs.check_lost(group, 2, "the loss is counted")
 
 
 async def retention_by_bytes_removes_the_oldest(harness: Harness) -> None:
@@ -136,7 +152,7 @@ async def retention_by_bytes_removes_the_oldest(harness: Harness) -> None:
             got = ids(await reader.whatever())
         assert got == ids_of(sent)[-len(got) :], "the newest are kept, in order"
         assert 5 <= len(got) <= 10, f"about ten bodies fit, {len(got)} were kept"
-        assert await logs.lost(group) == 20 - len(got), "the loss is counted"
+        await logs.check_lost(group, 20 - len(got), "the loss is counted")
 
 
 async def what_a_member_holds_outlives_retention(harness: Harness) -> None:
@@ -148,9 +164,10 @@ async def what_a_member_holds_outlives_retention(harness: Harness) -> None:
             await logs.publish(5)
             assert held.message.id == first.id, "something else came"
             await reader.settle(ACK, held)
-        assert await logs.lost(group) == 3, "what was in a member's hands was not lost"
+        await logs.check_lost(group, 3, "what was in a member's hands was not lost")
 
 
+@needs("hold_for_groups")
 async def a_log_may_hold_what_its_groups_have_not_read(harness: Harness) -> None:
     async with log_bench(harness, max_length=3, retention=harness.step, hold_for_groups=True) as logs:
         group = await logs.group("slow")
@@ -162,7 +179,7 @@ async def a_log_may_hold_what_its_groups_have_not_read(harness: Harness) -> None
             assert ids(await reader.drain(3)) == ids_of(sent), "nothing was removed before it was read"
             [late] = await logs.publish(1)
             assert ids(await reader.drain(1)) == [late.id], "there is room again"
-        assert await logs.lost(group) == 0, "nothing was lost"
+        await logs.check_lost(group, 0, "nothing was lost")
 
 
 @needs("replay")
@@ -215,6 +232,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     members_of_a_group_share_its_messages,
     a_group_begins_with_what_is_published_after_it,
     a_group_may_begin_with_the_history,
+    a_group_may_begin_at_a_time,
     a_log_without_groups_accepts,
     applying_a_group_again_keeps_its_place,
     a_group_retries_on_its_own,

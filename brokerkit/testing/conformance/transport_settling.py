@@ -57,6 +57,7 @@ async def a_released_message_comes_again_as_it_was(harness: Harness) -> None:
         await reader.settle(ACK, again, *held[1:])
 
 
+@needs("release_in_order")
 async def released_messages_keep_their_order(harness: Harness) -> None:
     async with bench(harness) as b, b.reader() as reader:
         await b.send_some(6)

@@ -71,13 +71,16 @@ async def a_signal_reaches_everyone_who_listens(harness: Harness) -> None:
     async with harness.connect() as one, harness.connect() as two:
         assert isinstance(one, Signals), "signals are declared"
         assert isinstance(two, Signals), "signals are declared"
-        await one.signal(Signal("cancel", harness.name("too-early"), 1))
+        early = Signal("cancel", harness.name("too-early"), 1)
+        await one.signal(early)
         async with one.signals() as first, two.signals() as second:
             sent = [Signal("cancel", harness.name("task"), run) for run in (1, 2)]
             for signal in sent:
                 await one.signal(signal)
             for stream in (first, second):
-                got = await soon(harness, stream.receive, 2)
+                got: list[Signal] = []
+                while len(got) < 2:  # others may signal on a broker that is shared
+                    got += [each for each in await soon(harness, stream.receive) if each in {early, *sent}]
                 assert got == sent, f"a listener got {got}"
         await two.signal(sent[0])
 

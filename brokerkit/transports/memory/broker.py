@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from brokerkit.abilities import Cancelled, Presence, Signal
+from brokerkit.abilities import NOTHING_REMOVED, Presence, Removed, Signal
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.errors import TopologyConflict, TopologyError
 from brokerkit.ids import new_id
 from brokerkit.message import Message, Outgoing
-from brokerkit.records import TaskRecord
+from brokerkit.outcome import Redeliver
+from brokerkit.records import cancelled
 from brokerkit.store import Put, Retention
 from brokerkit.stores.memory import MemoryStore
-from brokerkit.topology import Topology, union
+from brokerkit.topology import Topology, to_store, union
 from brokerkit.transport import INBOX_PREFIX, Published, QueueStats
 from brokerkit.transports.memory.alarms import Alarms
 from brokerkit.transports.memory.compile import Plan, QueuePlan, compile_topology
-from brokerkit.transports.memory.entry import HELD, Index
+from brokerkit.transports.memory.entry import HELD, Entry, Index
 from brokerkit.transports.memory.logs import MemoryLog
 from brokerkit.transports.memory.mailbox import Mailbox
 from brokerkit.transports.memory.queues import MemoryQueue
@@ -47,6 +49,7 @@ class MemoryBroker:
         self._inboxes: dict[str, Mailbox[Message]] = {}
         self._presences: dict[str, tuple[Presence, float]] = {}
         self._fragments: dict[str, Topology] = {}
+        self.changing = asyncio.Lock()
         self._plan = compile_topology(Topology("empty"))
         self._targets: dict[str, Target] = {}
         self._direct: dict[str, tuple[MemoryQueue]] = {}
@@ -62,14 +65,52 @@ class MemoryBroker:
 
     def apply(self, topology: Topology) -> None:
         """Unite it with what the apps have declared, and create what is missing."""
+        topology = to_store(topology, self._fragments.values())
         others = [fragment for name, fragment in self._fragments.items() if name != topology.name]
         mine = self._fragments.get(topology.name, Topology(topology.name))
         fragment = union([mine, topology], topology.name)
         plan = compile_topology(union([*others, fragment]))
         for queue in plan.queues:
             self._refuse_change(queue)
-        self._fragments[topology.name] = fragment
+        if fragment != Topology(topology.name):
+            self._fragments[topology.name] = fragment
         self._build(plan)
+
+    @property
+    def fragments(self) -> dict[str, Topology]:
+        """What each app has declared."""
+        return dict(self._fragments)
+
+    def replace(self, fragments: Mapping[str, Topology], gone: Iterable[str]) -> None:
+        """Keep other fragments.
+
+        Args:
+            fragments: Those of all apps from now on.
+            gone: Queues, groups and logs that end with all that they hold.
+        """
+        for name in gone:
+            self._end(name)
+        plan = compile_topology(union(fragments.values()))
+        self._fragments = dict(fragments)
+        for queue in (*plan.queues, *(group.backlog for group in plan.groups)):
+            if queue.name in self.queues:
+                self.queues[queue.name].reshape(queue, self.clock.now())
+        for log in plan.logs:
+            if log.name in self.logs:
+                self.logs[log.name].reshape(log, self.clock.now())
+        self._build(plan)
+
+    def _end(self, name: str) -> None:
+        self._targets.pop(name, None)
+        self._direct.pop(name, None)
+        log = self.logs.pop(name, None)
+        if log is not None:
+            log.clear()
+        queue = self.queues.pop(name, None)
+        if queue is not None:
+            queue.clear()
+            for each in self.logs.values():
+                each.groups.pop(name, None)
 
     def declared(self) -> Topology:
         """The union of all apps' fragments."""
@@ -119,13 +160,13 @@ class MemoryBroker:
     def stats(self, name: str) -> QueueStats:
         queue = self.queue(name)
         lanes = queue.stats()
-        dead = self.queues[queue.plan.dead_letter].dead.get(name, {}) if queue.plan.dead_letter else {}
+        dead = self.queues[queue.plan.dead_letter].count_dead(name) if queue.plan.dead_letter else 0
         return QueueStats(
             name,
             sum(lane.ready or 0 for lane in lanes),
             sum(lane.in_flight or 0 for lane in lanes),
             sum(lane.delayed or 0 for lane in lanes),
-            len(dead),
+            dead,
             len(queue.consumers),
             lanes,
             queue.lost if name in self._group_keys else None,
@@ -152,6 +193,10 @@ class MemoryBroker:
             target.admit(outgoing.message, now)
         return Published.CONFIRMED
 
+    def due(self, entry: Entry, again: Redeliver, now: float) -> float | None:
+        """When an entry that is to run again may be delivered; None for at once."""
+        return now + again.after if again.after > 0 else None
+
     def route(self, outgoing: Outgoing) -> Sequence[Target]:
         """The queues and logs it goes to; none when the exchange is unknown, as for a publish to nowhere."""
         if outgoing.exchange == "":
@@ -169,17 +214,25 @@ class MemoryBroker:
         self._inboxes[outgoing.routing_key].put(outgoing.message)
         return Published.CONFIRMED
 
-    def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
+    def cancel(self, message_id: str, after_run: int) -> Removed:
         """Take the message out of every queue it waits in; not if a copy is in somebody's hands already."""
         entries = self._index.find(message_id)
-        if not entries or any(entry.state == HELD for entry in entries):
-            return Cancelled.NOT_FOUND
+        newest = max((entry.message for entry in entries), key=lambda message: message.run, default=None)
+        if newest is None or newest.run <= after_run:
+            return NOTHING_REMOVED
+        if any(entry.state == HELD for entry in entries):
+            return Removed(newest, held=True)
         for entry in entries:
             place = self.queues.get(entry.queue) or self.logs[entry.queue]
             place.remove(entry)
-        if record is not None:
-            self.store.write(record, self.clock.now())
-        return Cancelled.REMOVED
+        self._report_cancelled(newest, self.clock.now())
+        return Removed(newest)
+
+    def _report_cancelled(self, message: Message, now: float) -> None:
+        stored = self.store.read(message.id, now)
+        report = cancelled(stored, message.run, now) if stored is not None else None
+        if report is not None:
+            self.store.write(report, now)
 
     # Inboxes and heartbeats
 

@@ -37,10 +37,10 @@ class QueuePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupPlan(msgspec.Struct, frozen=True):
-    """A group of a log: its backlog, and whether it begins with the log's history."""
+    """A group of a log: its backlog, and from which time on it begins with the log's history."""
 
     log: str
-    earliest: bool
+    since: float | None
     backlog: QueuePlan
 
 
@@ -104,7 +104,7 @@ def _queue(queue: Queue, declared: bool) -> QueuePlan:
 
 def _group(group: Group) -> GroupPlan:
     backlog = QueuePlan(name=group.key, dead_letter=group.dead_letter_name, dead_ttl=_dead_ttl(group.dead_letter))
-    return GroupPlan(group.log, group.start == "earliest", backlog)
+    return GroupPlan(group.log, group.since, backlog)
 
 
 def _logs(topology: Topology) -> Iterator[LogPlan]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+import asyncio
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import Any
 
-import msgspec
-
-from brokerkit.abilities import DeadMessage
+from brokerkit.abilities import DeadEntry, DeadMessage, Redriven, foreign
+from brokerkit.message import rerun
 from brokerkit.outcome import DeadLetter
 from brokerkit.transports.memory.broker import MemoryBroker
-from brokerkit.transports.memory.entry import HELD, Entry
+from brokerkit.transports.memory.entry import WAITING, Entry
 from brokerkit.transports.memory.queues import MemoryQueue
 
 
@@ -37,49 +38,52 @@ def bury(broker: MemoryBroker, queue: MemoryQueue, entry: Entry, outcome: DeadLe
     grave.admit_dead(copy, queue.plan.dead_ttl, now)
 
 
-def dead_letters(broker: MemoryBroker, source: str, limit: int, ids: Sequence[str] | None) -> list[DeadMessage]:
-    found = (entry.dead for entry in _entries(broker, source) if ids is None or entry.message.id in ids)
-    return [dead for dead in islice(found, limit) if dead is not None]
+class MemoryDeadLetters:
+    """A look into the dead letters of one source, as they were when it began.
 
+    Args:
+        broker: The broker.
+        source: A queue or group.
+        ids: Only those of these messages, or None.
+    """
 
-def redrive(broker: MemoryBroker, source: str, ids: Sequence[str] | None, now: float) -> int:
-    """Send entries back until the source is full; the rest stay dead letters."""
-    queue, count = broker.queue(source), 0
-    for grave, entry in _free(broker, source, ids):
-        if not queue.has_room(now):
-            break
-        grave.remove(entry)
-        message = entry.message
-        expired = message.expires is not None and message.expires <= now
-        queue.admit(
-            msgspec.structs.replace(
-                message,
-                run=message.run + 1,
-                attempt=1,
-                postponed=0,
-                due=None,
-                expires=None if expired else message.expires,
-            ),
-            now,
-        )
-        count += 1
-    return count
+    complete = True
 
+    def __init__(self, broker: MemoryBroker, source: str, ids: Collection[str] | None) -> None:
+        self._broker, self._home = broker, broker.queue(source)
+        name = self._home.plan.dead_letter
+        self._grave = None if name is None else broker.queues[name]
+        there = [] if self._grave is None else self._grave.dead_letters(source)
+        wanted = None if ids is None else frozenset(ids)
+        self._left = deque(entry for entry in there if wanted is None or entry.message.id in wanted)
 
-def purge(broker: MemoryBroker, source: str, ids: Sequence[str] | None) -> int:
-    return sum(grave.remove(entry) for grave, entry in _free(broker, source, ids))
+    async def next(self, most: int) -> list[DeadEntry]:
+        found: list[DeadEntry] = []
+        while self._left and len(found) < most:
+            entry = self._left.popleft()
+            if entry.state == WAITING:
+                found.append(DeadEntry(entry.dead or self._foreign(entry), entry))
+        await asyncio.sleep(0)  # who goes through many lets others work
+        return found
 
+    async def redrive(self, entries: Sequence[DeadEntry]) -> list[Redriven]:
+        now = self._broker.clock.now()
+        return [self._send_back(entry.token, now) for entry in entries]
 
-def _entries(broker: MemoryBroker, source: str) -> Iterator[Entry]:
-    grave = broker.queue(source).plan.dead_letter
-    return iter(broker.queues[grave].dead.get(source, ())) if grave is not None else iter(())
+    async def purge(self, tokens: Sequence[Any]) -> int:
+        return sum(map(self._take, tokens))
 
+    def _send_back(self, entry: Entry, now: float) -> Redriven:
+        if entry.state != WAITING:
+            return Redriven.GONE
+        if not self._home.has_room(now):
+            return Redriven.REFUSED
+        self._take(entry)
+        self._home.admit(rerun(entry.message, now), now)
+        return Redriven.DONE
 
-def _free(broker: MemoryBroker, source: str, ids: Sequence[str] | None) -> list[tuple[MemoryQueue, Entry]]:
-    """The wanted entries that no consumer of the dead-letter queue holds."""
-    wanted = None if ids is None else set(ids)
-    return [
-        (broker.queues[entry.queue], entry)
-        for entry in _entries(broker, source)
-        if entry.state != HELD and (wanted is None or entry.message.id in wanted)
-    ]
+    def _take(self, entry: Entry) -> bool:
+        return entry.state == WAITING and self._grave is not None and self._grave.remove(entry)
+
+    def _foreign(self, entry: Entry) -> DeadMessage:
+        return foreign(entry.message, self._home.name, entry.message.created)

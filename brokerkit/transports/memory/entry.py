@@ -75,6 +75,10 @@ class Index:
         if not more:
             self._more.pop(message_id, None)
 
+    def of(self, queue: str) -> list[Entry]:
+        """All entries of one queue, dead letters apart."""
+        return [entry for message_id in self.first for entry in self.find(message_id) if entry.queue == queue]
+
     def find(self, message_id: str) -> list[Entry]:
         first = self.first.get(message_id)
         return [] if first is None else [first, *self._more.get(message_id, ())]

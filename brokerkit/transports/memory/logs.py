@@ -71,8 +71,25 @@ class MemoryLog:
 
     def add_group(self, plan: GroupPlan, backlog: MemoryQueue, now: float) -> None:
         self.groups[plan.backlog.name] = backlog
-        if plan.earliest and self.plan.history:
-            self.replay(backlog, 0.0, now)
+        if plan.since is not None and self.plan.history:
+            self.replay(backlog, plan.since, now)
+
+    def reshape(self, plan: LogPlan, now: float) -> None:
+        """Become what another plan says."""
+        self.plan = plan
+        self.bounded = plan.hold_for_groups
+        self.trim(now)
+        self._watch_age(now)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self._bytes = 0
+
+    @property
+    def size(self) -> int:
+        """How many messages it retains."""
+        return len(self._items)
 
     def replay(self, backlog: MemoryQueue, since: float, now: float) -> int:
         """Put retained messages into a backlog; returns how many."""

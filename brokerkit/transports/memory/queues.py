@@ -82,6 +82,24 @@ class MemoryQueue:
             LaneStats(self.ready(lane.level), self._held[lane.level], self._delayed[lane.level]) for lane in self.lanes
         )
 
+    def dead_letters(self, source: str) -> list[Entry]:
+        """The waiting dead letters that came from a source, and what was put here by others, as it comes next."""
+        own = [entry for entry in self.dead.get(source, ()) if entry.state == WAITING]
+        return own + [entry for lane in self.lanes for entry in self._foreign(lane.level)] if self._others else own
+
+    def count_dead(self, source: str) -> int:
+        """How many dead letters of a source are here, held ones included, and others' messages."""
+        return len(self.dead.get(source, ())) + self._others
+
+    @property
+    def _others(self) -> int:
+        return self.size - sum(self._delayed) - sum(map(len, self.dead.values()))
+
+    def _foreign(self, level: int) -> list[Entry]:
+        returned = [entry for _, entry in sorted(self._returned[level], key=lambda item: item[0])]
+        waiting = (*returned, *self._fresh[level])
+        return [entry for entry in waiting if entry.state == WAITING and entry.dead is None]
+
     # Into the queue
 
     def admit(self, message: Message, now: float) -> Entry:
@@ -127,6 +145,46 @@ class MemoryQueue:
         """The ttl of a dead letter has run out; one that somebody holds is looked at again later."""
         if entry is not None and not self.remove(entry):
             self._alarms.set(now + 60.0, self._outlived, entry)
+
+    # Another plan
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What waits, in order."""
+        waiting = [item for lane in self._returned for item in lane]
+        waiting += [(entry.seq, entry) for lane in self._fresh for entry in lane]
+        return [entry for _, entry in sorted(waiting, key=lambda item: item[0]) if entry.state == WAITING]
+
+    def reshape(self, plan: QueuePlan, now: float) -> None:
+        """Become what another plan says; what waits goes to the lane of its priority, what is held stays held."""
+        waiting = self.entries
+        moved = plan.levels != self.plan.levels
+        self.plan, self._ttl, self._single_active = plan, plan.message_ttl, plan.single_active
+        self.bounded = plan.max_length is not None
+        if not moved:
+            return
+        held, delayed = sum(self._held), sum(self._delayed)
+        self.lanes = tuple(Lane(plan.name, level) for level in range(plan.lanes))
+        self._fresh = [deque() for _ in self.lanes]
+        self._returned = [[] for _ in self.lanes]
+        self._removed = [0] * plan.lanes
+        self._held, self._delayed = ([count, *[0] * (plan.lanes - 1)] for count in (held, delayed))
+        for entry in self._elsewhere():
+            entry.level = 0
+        for entry in waiting:
+            entry.level = self.level_of(entry.message.priority)
+            self._fresh[entry.level].append(entry)
+        self.offer()
+
+    def clear(self) -> None:
+        """Forget everything that waits or is delayed."""
+        for entry in [*self.entries, *self._elsewhere()]:
+            if entry.state != HELD:
+                self.remove(entry)
+
+    def _elsewhere(self) -> list[Entry]:
+        """What is delayed or held."""
+        return [entry for entry in self._index.of(self.name) if entry.state in (DELAYED, HELD)]
 
     # To a consumer and back
 

@@ -21,7 +21,7 @@ def settle(broker: MemoryBroker, delivery: Delivery, outcome: Outcome, now: floa
     if isinstance(outcome, Ack):
         queue.finish(entry)
     elif isinstance(outcome, Redeliver):
-        due = now + outcome.after if outcome.after > 0 else None
+        due = broker.due(entry, outcome, now)
         entry.message = msgspec.structs.replace(
             entry.message, attempt=outcome.attempt, postponed=outcome.postponed, due=due
         )

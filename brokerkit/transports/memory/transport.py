@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
-from brokerkit.abilities import Cancelled, Committed, DeadMessage, Presence, Signal, Unit
+from brokerkit.abilities import Committed, Presence, Removed, Signal, Unit
 from brokerkit.delivery import Source
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.message import Message, Outgoing
-from brokerkit.records import TaskRecord
+from brokerkit.planning.stored import StoredPlanner
 from brokerkit.stores.memory import MemoryStore
 from brokerkit.topology import Topology
 from brokerkit.transport import Capabilities, Published, QueueStats
-from brokerkit.transports.memory import deadletters
 from brokerkit.transports.memory.broker import MemoryBroker
+from brokerkit.transports.memory.deadletters import MemoryDeadLetters
+from brokerkit.transports.memory.dialect import CAPABILITIES
 from brokerkit.transports.memory.mailbox import Mailbox
+from brokerkit.transports.memory.planning import MemoryKeeper
 from brokerkit.transports.memory.settling import commit
 from brokerkit.transports.memory.subscription import MemorySubscription
 
-CAPABILITIES = Capabilities(
-    name="memory",
-    durable=False,
-    atomic_records=True,
-    atomic_commit=True,
-    cancel="atomic",
-    delayed=100 * 365 * 86400.0,
-    history=True,
-    redrive=True,
-    signals=True,
-)
 TURN = 256
 """Messages published after which the event loop gets a turn."""
 
@@ -139,27 +130,29 @@ class MemoryTransport:
         await asyncio.sleep(0)  # somebody who asks again and again lets the others work
         return self.broker.stats(queue)
 
-    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
+    async def cancel(self, message_id: str, *, after_run: int = 0) -> Removed:
         self._check_open()
-        return self.broker.cancel(message_id, record)
+        return self.broker.cancel(message_id, after_run)
 
+    @asynccontextmanager
     async def dead_letters(
-        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
-    ) -> list[DeadMessage]:
+        self, source: str, *, ids: Collection[str] | None = None, since: float = 0.0
+    ) -> AsyncIterator[MemoryDeadLetters]:
         self._check_open()
-        return deadletters.dead_letters(self.broker, source, limit, ids)
+        yield MemoryDeadLetters(self.broker, source, ids)
+
+    @property
+    def planner(self) -> StoredPlanner:
+        """What plans changes of the topology."""
+        return StoredPlanner(lambda: MemoryKeeper(self._opened()))
+
+    def _opened(self) -> MemoryBroker:
+        self._check_open()
+        return self.broker
 
     async def declared(self) -> Topology:
         self._check_open()
         return self.broker.declared()
-
-    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
-        self._check_open()
-        return deadletters.redrive(self.broker, source, ids, self.broker.clock.now())
-
-    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
-        self._check_open()
-        return deadletters.purge(self.broker, source, ids)
 
     async def signal(self, signal: Signal) -> None:
         self._check_open()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from brokerkit.errors import TopologyError
 from brokerkit.topology import Topology
-from brokerkit.transports.sqlite import deadletters, sql
+from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.database import Call, Database
 from brokerkit.transports.sqlite.keeper import Keeper
 from brokerkit.transports.sqlite.owners import Owner, Owners
@@ -22,6 +22,8 @@ from brokerkit.transports.sqlite.wake import MESSAGES, REPLIES, SIGNALS, Bell
 T = TypeVar("T")
 
 _ALL = 1 << 62
+_AT_ONCE = 500
+"""Entries of a log copied in one transaction."""
 
 
 def unknown_source(key: str) -> TopologyError:
@@ -104,12 +106,19 @@ class SqliteBroker:
 
     def apply(self, tx: Transaction, topology: Topology) -> None:
         """Store a fragment; groups that begin with the earliest entry get the history."""
-        new = set(self.routes.apply(tx, topology))
+        self._begin_groups(tx, self.routes.apply(tx, topology))
+
+    def store_fragments(self, tx: Transaction, fragments: Mapping[str, Topology], name: str) -> None:
+        """Keep another fragment of one app; as ``apply`` otherwise."""
+        self._begin_groups(tx, self.routes.replace(tx, fragments, name))
+
+    def _begin_groups(self, tx: Transaction, new: Collection[str]) -> None:
         for plan in self.routes.plan.logs.values():
             for group in plan.groups:
-                if group.key in new and group.start == "earliest" and plan.log.history:
+                since = group.since
+                if group.key in new and since is not None and plan.log.history:
                     source, backlog = self.routes.ids[plan.log.name], self.routes.ids[group.key]
-                    tx.run(sql.REPLAY, backlog, source, 0.0, 0, _ALL, -1)
+                    tx.run(sql.REPLAY, backlog, source, since, 0, _ALL, -1)
                     tx.woken.add(backlog)
 
     async def grave_of(self, source: str) -> int | None:
@@ -119,16 +128,6 @@ class SqliteBroker:
         if target is None:
             raise unknown_source(source)
         return None if target.dead_letter is None else self.routes.ids[target.dead_letter]
-
-    async def redrive(self, source: str, ids: Sequence[str] | None) -> int:
-        grave, left = await self.grave_of(source), await self._dead(source)
-        return await self._by_parts(
-            grave, left, lambda tx, most: deadletters.redrive(tx, self.routes, source, ids, most)
-        )
-
-    async def purge(self, source: str, ids: Sequence[str] | None) -> int:
-        grave, left = await self.grave_of(source), await self._dead(source)
-        return await self._by_parts(grave, left, lambda tx, most: deadletters.purge(tx, grave or 0, source, ids, most))
 
     async def replay(self, log: str, group: str, since: float) -> int:
         """Copy history into a backlog, part by part; what is appended meanwhile is delivered anyway."""
@@ -141,28 +140,11 @@ class SqliteBroker:
 
     def _replay(self, tx: Transaction, log: str, group: str, since: float, after: int, last: int) -> tuple[int, int]:
         source, backlog = self.routes.ids[log], self.routes.ids[group]
-        count, highest = tx.row(sql.REPLAYED, source, since, after, last, deadletters.AT_ONCE)
+        count, highest = tx.row(sql.REPLAYED, source, since, after, last, _AT_ONCE)
         if count:
             tx.run(sql.REPLAY, backlog, source, since, after, highest, -1)
             tx.woken.add(backlog)
         return count, highest if highest is not None else last
-
-    async def _dead(self, source: str) -> int:
-        """How many there are now: what dies again meanwhile is not sent back twice."""
-        grave = await self.grave_of(source)
-        values = (grave, source, self.database.clock.now())
-        row = await self.database.ask(lambda connection: connection.execute(sql.COUNT_DEAD, values).fetchone())
-        return int(row[0])
-
-    async def _by_parts(self, grave: int | None, left: int, part: Callable[[Transaction, int], int]) -> int:
-        total = 0
-        while grave is not None and left > 0:
-            most = min(left, deadletters.AT_ONCE)
-            done = await self.do(lambda tx, most=most: part(tx, most), durable=True)  # type: ignore[misc]
-            total, left = total + done, left - done
-            if done < most:
-                break
-        return total
 
     def _start(self, tx: Transaction) -> None:
         tx.run(sql.ORPHANS)

@@ -69,6 +69,10 @@ class RecordBatch:
         self._whole = False
         self._judged: _Judged | None = None
 
+    def known(self, task_id: str) -> TaskRecord | None:
+        """What is stored of one of them."""
+        return self._current.get(task_id)
+
     def put(self, record: TaskRecord) -> Put:
         """Take a report."""
         judged = self._judged
@@ -109,7 +113,7 @@ class RecordBatch:
     def _judge(self, record: TaskRecord) -> _Judged:
         """The answer, with what is to be stored."""
         old, kept, body, verdict = self._current.get(record.id), record, b"", Put.STORED
-        if old is not None and not accepts(old.fence, old.status, record.fence, record.status):
+        if old is not None and not accepts(old.fence, old.stage, record.fence, record.stage):
             verdict = Put.STALE
         else:
             kept = record if old is None else merged(old, record)

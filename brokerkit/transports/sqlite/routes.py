@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from brokerkit.errors import TopologyError
 from brokerkit.message import Outgoing
-from brokerkit.topology import Router, Topology, implied, union
+from brokerkit.topology import Router, Topology, implied, to_store, union
 from brokerkit.transports.sqlite import schema, sql
 from brokerkit.transports.sqlite.compile import LogPlan, Plan, Target, compile_topology
 from brokerkit.transports.sqlite.transaction import Transaction
@@ -101,27 +101,50 @@ class Routes:
     def apply(self, tx: Transaction, topology: Topology) -> list[str]:
         """Add a fragment; returns the groups that are new."""
         self.refresh(tx)
-        fragments = {fragment.name: fragment for fragment in self._fragments(tx)}
+        fragments = self.fragments(tx)
+        topology = to_store(topology, fragments.values())
         mine = fragments.pop(topology.name, None)
         known = set(self.plan.targets)
         merged = topology if mine is None else union([mine, topology], topology.name)
         everything = [*fragments.values(), merged]
         self._check_limits(union(everything))
-        if merged != mine:
+        if merged != (mine or Topology(topology.name)):
             tx.run(sql.PUT_FRAGMENT, topology.name, _encode(merged))
-            tx.run(sql.NEXT_TOPOLOGY)
-            self._load(tx, everything)
-            self._add_sources(tx)
-            self._version = -1
-            self._fresh_in = None
+            self._changed(tx, everything)
         return [key for plan in self.plan.logs.values() for g in plan.groups if (key := g.key) not in known]
+
+    def replace(self, tx: Transaction, fragments: Mapping[str, Topology], name: str) -> list[str]:
+        """Keep another fragment of one app, or none any more; returns the groups that are new.
+
+        Args:
+            tx: The transaction.
+            fragments: Those of all apps from now on.
+            name: The app whose fragment is another.
+        """
+        self.refresh(tx)
+        known = set(self.plan.targets)
+        if name in fragments:
+            tx.run(sql.PUT_FRAGMENT, name, _encode(fragments[name]))
+        else:
+            tx.run(sql.DROP_FRAGMENT, name)
+        self._changed(tx, [*fragments.values()])
+        return [key for plan in self.plan.logs.values() for g in plan.groups if (key := g.key) not in known]
+
+    def _changed(self, tx: Transaction, fragments: Sequence[Topology]) -> None:
+        tx.run(sql.NEXT_TOPOLOGY)
+        self._load(tx, fragments)
+        self._add_sources(tx)
+        self._version = -1
+        self._fresh_in = None
 
     def declared(self, tx: Transaction) -> Topology:
         """The union of all apps' fragments."""
-        return union(self._fragments(tx))
+        return union(self.fragments(tx).values())
 
-    def _fragments(self, tx: Transaction) -> list[Topology]:
-        return [_decode(body) for (body,) in tx.connection.execute(sql.FRAGMENTS)]
+    def fragments(self, tx: Transaction) -> dict[str, Topology]:
+        """Those of all apps."""
+        found = [_decode(body) for (body,) in tx.connection.execute(sql.FRAGMENTS)]
+        return {fragment.name: fragment for fragment in found}
 
     def _check_limits(self, topology: Topology) -> None:
         """Declared dead-letter queues must agree with what their owners ask for."""

@@ -92,6 +92,15 @@ CREATE TABLE records (
 CREATE INDEX record_created ON records (created);
 CREATE INDEX record_name ON records (name, created);
 CREATE INDEX record_expires ON records (expires);
+
+CREATE TABLE marks (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+CREATE INDEX mark_until ON marks (until);
 """
 
 COUNTERS = """

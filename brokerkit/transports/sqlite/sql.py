@@ -92,23 +92,27 @@ RECLAIM = "UPDATE messages SET owner = NULL WHERE owner IN (SELECT value FROM js
 
 MARK_START = "UPDATE messages SET starts = starts + 1 WHERE seq IN (SELECT value FROM json_each(?))"
 
-WAITING_AND_HELD = "SELECT total(owner IS NULL), total(owner IS NOT NULL) FROM messages WHERE id = ? AND dead IS NULL"
+COPIES = "SELECT attempt, postponed, body, owner IS NOT NULL FROM messages WHERE id = ? AND dead IS NULL"
 
 CANCEL = "DELETE FROM messages WHERE id = ? AND dead IS NULL AND owner IS NULL"
 
 # -- dead letters -----------------------------------------------------------------------------------------------
 
-_DEAD = """
-FROM (SELECT seq, id, attempt, postponed, dead, body FROM messages INDEXED BY ready
-    WHERE owner IS NULL AND due IS NULL AND source = ? AND dead IS NOT NULL
-        AND json_extract(dead, '$.source') = ? AND (expires IS NULL OR expires > ?)
-        AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))
+# One lane of a dead-letter queue, from a place in line on, and the last one's place, which JSON would round.
+# What has no story was put there by somebody else.
+DEAD = """
+SELECT json_group_array(json_array(seq, at, id, attempt, postponed, dead, length(body))),
+    CAST(group_concat(body, '') AS BLOB), max(at)
+FROM (SELECT seq, at, id, attempt, postponed, dead, body FROM messages INDEXED BY ready
+    WHERE owner IS NULL AND due IS NULL AND source = ? AND lane = ? AND (at, seq) > (?, ?) AND seq <= ?
+        AND (dead IS NULL OR json_extract(dead, '$.source') = ?) AND (expires IS NULL OR expires > ?)
+        AND (? IS NULL OR coalesce(nullif(id, ''), 'row-' || seq) IN (SELECT value FROM json_each(?)))
     ORDER BY at, seq LIMIT ?)"""
-DEAD = f"""
-SELECT json_group_array(json_array(seq, id, attempt, postponed, dead, length(body))),
-    CAST(group_concat(body, '') AS BLOB)
-{_DEAD}"""
-PURGE = f"DELETE FROM messages WHERE seq IN (SELECT seq {_DEAD})"
+NEWEST = "SELECT coalesce(max(seq), 0) FROM messages"
+FREE_DEAD = """
+SELECT json_group_array(seq) FROM messages
+WHERE seq IN (SELECT value FROM json_each(?)) AND owner IS NULL AND +source = ?"""
+PURGE = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?)) AND owner IS NULL AND +source = ?"
 
 DROP_OLD_DEAD = """
 DELETE FROM messages WHERE seq IN (
@@ -137,7 +141,7 @@ COUNT_DEAD = """
 SELECT count(*) FROM (
     SELECT dead, expires FROM messages INDEXED BY ready WHERE owner IS NULL AND due IS NULL AND source = ?1
     UNION ALL SELECT dead, expires FROM messages INDEXED BY held WHERE owner IS NOT NULL AND source = ?1)
-WHERE dead IS NOT NULL AND json_extract(dead, '$.source') = ?2 AND (expires IS NULL OR expires > ?3)"""
+WHERE (dead IS NULL OR json_extract(dead, '$.source') = ?2) AND (expires IS NULL OR expires > ?3)"""
 COUNT_CONSUMERS = """
 SELECT count(DISTINCT member) FROM owners
 WHERE until > ? AND active AND EXISTS (SELECT 1 FROM json_each(owners.sources) WHERE value = ?)"""
@@ -152,6 +156,13 @@ PUT_FRAGMENT = "INSERT OR REPLACE INTO fragments (name, body) VALUES (?, ?)"
 NEXT_TOPOLOGY = "UPDATE meta SET value = value + 1 WHERE key = 'topology'"
 ADD_SOURCE = "INSERT INTO sources (key) VALUES (?) ON CONFLICT (key) DO NOTHING"
 SOURCES = "SELECT key, id FROM sources"
+DROP_FRAGMENT = "DELETE FROM fragments WHERE name = ?"
+COUNT_LOG = "SELECT count(*) FROM log WHERE source = ?"
+EMPTY_SOURCES = tuple(
+    f"DELETE FROM {table} WHERE source IN (SELECT value FROM json_each(?))" for table in ("messages", "log", "bounds")
+)
+BODIES = "SELECT seq, body FROM messages WHERE source = ?"
+SET_LANE = "UPDATE messages SET lane = ? WHERE seq IN (SELECT value FROM json_each(?))"
 
 # -- logs -------------------------------------------------------------------------------------------------------
 
@@ -241,3 +252,14 @@ DROP_SURPLUS_RECORDS = """
 DELETE FROM records WHERE rowid IN (
     SELECT rowid FROM records WHERE status IN ('SUCCESS', 'FAILURE', 'CANCELLED', 'EXPIRED')
     ORDER BY created LIMIT ?)"""
+
+MARKS_OVER = "DELETE FROM marks WHERE (kind, name) IN (SELECT kind, name FROM marks WHERE until <= ? LIMIT 100)"
+LEASE = """
+INSERT INTO marks (kind, name, value, until) VALUES ('lease', ?1, ?2, ?3)
+ON CONFLICT DO UPDATE SET value = ?2, until = ?3 WHERE value = ?2 OR until <= ?4"""
+ADD_ONCE = """
+INSERT INTO marks (kind, name, value, until) VALUES ('once', ?1, 1, ?2)
+ON CONFLICT DO UPDATE SET until = ?2 WHERE until <= ?3"""
+COUNT = """
+INSERT INTO marks (kind, name, value, until) VALUES ('counter', ?1, ?2, ?3)
+ON CONFLICT DO UPDATE SET value = CASE WHEN until <= ?4 THEN 0 ELSE value END + ?2, until = ?3 RETURNING value"""

@@ -10,9 +10,9 @@ from brokerkit.delivery import Delivery, Lane
 from brokerkit.errors import ConnectionLost, TransportError
 from brokerkit.outcome import RELEASE, Outcome
 from brokerkit.transport import Settled, StartMark
+from brokerkit.transports.gate import Gate
 from brokerkit.transports.sqlite.claiming import Claim, Claimed, Wanted, deliveries
 from brokerkit.transports.sqlite.database import Call, Database
-from brokerkit.transports.sqlite.feed import Gate
 from brokerkit.transports.sqlite.owners import Owner, Owners
 from brokerkit.transports.sqlite.routes import Routes
 from brokerkit.transports.sqlite.settling import MarkStart, Settle, verdict

@@ -5,35 +5,40 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from brokerkit.abilities import Cancelled, Committed, DeadMessage, Presence, Signal, Unit
+import msgspec
+
+from brokerkit.abilities import Committed, Presence, Removed, Signal, Unit
+from brokerkit.checkup import Check
 from brokerkit.clock import Clock, SystemClock
 from brokerkit.delivery import GroupSource, Source
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.ids import new_id
 from brokerkit.message import Outgoing
-from brokerkit.records import TaskRecord
+from brokerkit.planning.stored import StoredPlanner
 from brokerkit.store import Retention
 from brokerkit.topology import Topology
 from brokerkit.transport import INBOX_PREFIX, Capabilities, Published, QueueStats
-from brokerkit.transports.sqlite import counting, deadletters, listening, sql
+from brokerkit.transports.sqlite import counting, listening
 from brokerkit.transports.sqlite.broker import SqliteBroker
+from brokerkit.transports.sqlite.cancelling import cancel
+from brokerkit.transports.sqlite.checkup import checkup
 from brokerkit.transports.sqlite.database import Database
+from brokerkit.transports.sqlite.deadletters import SqliteDeadLetters
+from brokerkit.transports.sqlite.dialect import CAPABILITIES
 from brokerkit.transports.sqlite.errors import DiskFull
 from brokerkit.transports.sqlite.listening import SqliteInbox, SqliteSignals
 from brokerkit.transports.sqlite.placing import is_reply, parcels
+from brokerkit.transports.sqlite.planning import SqliteKeeper
 from brokerkit.transports.sqlite.subscribing import commit, subscribe
 from brokerkit.transports.sqlite.subscription import SqliteSubscription
-from brokerkit.transports.sqlite.transaction import Transaction
 
 if TYPE_CHECKING:
     from brokerkit.stores.sqlite import SqliteStore
-
-_LONGEST_DELAY = 100 * 365 * 86400.0
 
 
 class SqliteTransport:
@@ -93,18 +98,7 @@ class SqliteTransport:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(
-            name=f"sqlite {sqlite3.sqlite_version}",
-            durable=True,
-            atomic_records=True,
-            atomic_commit=True,
-            cancel="atomic",
-            delayed=_LONGEST_DELAY,
-            history=True,
-            redrive=True,
-            signals=True,
-            lease=self._lease,
-        )
+        return msgspec.structs.replace(CAPABILITIES, name=f"sqlite {sqlite3.sqlite_version}", lease=self._lease)
 
     @property
     def store(self) -> SqliteStore:
@@ -167,35 +161,22 @@ class SqliteTransport:
         group = any(g.key == queue for plan in broker.routes.plan.logs.values() for g in plan.groups)
         return await self._database.ask(lambda c: counting.stats(c, target, source, grave, now, group=group))
 
-    async def cancel(self, message_id: str, record: TaskRecord | None) -> Cancelled:
-        return await self._broker.do(lambda tx: self._cancel(tx, message_id, record), durable=True)
-
-    def _cancel(self, tx: Transaction, message_id: str, record: TaskRecord | None) -> Cancelled:
-        waiting, held = tx.row(sql.WAITING_AND_HELD, message_id)
-        if held or not waiting:
-            return Cancelled.NOT_FOUND
-        tx.run(sql.CANCEL, message_id)
-        if record is not None:
-            self._database.records.run(tx, [record])
-        return Cancelled.REMOVED
+    async def cancel(self, message_id: str, *, after_run: int = 0) -> Removed:
+        return await self._broker.do(lambda tx: cancel(tx, self._database.records, message_id, after_run), durable=True)
 
     # Dead letters and logs
 
+    @asynccontextmanager
     async def dead_letters(
-        self, source: str, *, limit: int = 100, ids: Sequence[str] | None = None
-    ) -> list[DeadMessage]:
+        self, source: str, *, ids: Collection[str] | None = None, since: float = 0.0
+    ) -> AsyncIterator[SqliteDeadLetters]:
         grave = await self._broker.grave_of(source)
-        if grave is None:
-            return []
-        now = self._clock.now()
-        found = await self._database.ask(lambda c: deadletters.entries(c, grave, source, ids, limit, now))
-        return [deadletters.shown(entry) for entry in found]
+        yield SqliteDeadLetters(self._broker, source, grave, ids, since)
 
-    async def redrive(self, source: str, ids: Sequence[str] | None = None) -> int:
-        return await self._broker.redrive(source, ids)
-
-    async def purge(self, source: str, ids: Sequence[str] | None = None) -> int:
-        return await self._broker.purge(source, ids)
+    @property
+    def planner(self) -> StoredPlanner:
+        """What plans changes of the topology."""
+        return StoredPlanner(lambda: SqliteKeeper(self._broker, self.capabilities.name))
 
     async def declared(self) -> Topology:
         return await self._broker.do(self._broker.routes.declared)
@@ -211,6 +192,10 @@ class SqliteTransport:
         if (key := GroupSource(log, group).key) not in broker.routes.ids:
             raise TopologyError([f"groups: {key!r} is not a group of this broker; apply its topology first"])
         return await broker.replay(log, key, since)
+
+    async def checkup(self, topology: Topology) -> list[Check]:
+        _ = self._broker
+        return await self._database.ask(lambda connection: checkup(connection, self._database.path))
 
     # Signals and presences
 

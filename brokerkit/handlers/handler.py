@@ -11,6 +11,7 @@ import msgspec
 from brokerkit.calls import RecordLevel
 from brokerkit.context import Context
 from brokerkit.delivery import Source
+from brokerkit.handlers.patterns import Pattern
 from brokerkit.message import MSGPACK, Message
 from brokerkit.topology import Retry
 
@@ -25,7 +26,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
         name: For people: the task's wire name, or the subscriber's function.
         decode: Body and content type to arguments by name; raises ``DecodeError``.
         receive: Runs the function inside all middleware.
-        is_async: False for a function that runs in a thread.
+        is_async: False when all of it runs in a thread, which cannot be cancelled.
         retry: Its policy.
         timeout: Seconds for one attempt, or None.
         max_deliveries: The crash limit.
@@ -63,15 +64,29 @@ class SourceHandlers(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         source: The source.
         by_name: Handlers by wire name.
+        patterns: Handlers of names that match, the most specific first.
         catch_all: Takes every other name, or None.
         max_deliveries: The crash limit for messages nobody here takes.
     """
 
     source: Source
     by_name: Mapping[str, Handler]
+    patterns: tuple[tuple[Pattern, Handler], ...] = ()
     catch_all: Handler | None = None
     max_deliveries: int = 5
 
     def find(self, name: str) -> Handler | None:
         """The handler of a wire name."""
-        return self.by_name.get(name) or self.catch_all
+        return self.by_name.get(name) or (self._matching(name) if self.patterns else self.catch_all)
+
+    def _matching(self, name: str) -> Handler | None:
+        return next((handler for pattern, handler in self.patterns if pattern.match(name)), self.catch_all)
+
+    def all(self) -> list[Handler]:
+        """Every handler."""
+        others = [handler for _, handler in self.patterns]
+        return [*self.by_name.values(), *others, *((self.catch_all,) if self.catch_all is not None else ())]
+
+    def names(self) -> list[str]:
+        """What it takes, for people."""
+        return sorted({*self.by_name, *(pattern.text for pattern, _ in self.patterns)})

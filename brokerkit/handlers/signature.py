@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NotRequired, Required, TypedDict
 
 from brokerkit.codec import Decoder, Limits, encode
 from brokerkit.errors import ConfigurationError, DecodeError, EncodeError
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+from brokerkit.handlers.annotations import hints_of, where_is
+from brokerkit.handlers.dependencies import BY_KEYWORD, Dependency, dependency_of
 
 
 def unwrap_return(annotation: Any) -> Any:
@@ -28,48 +28,71 @@ class Signature:
     Args:
         function: A task's function or a subscriber.
         context_type: The class whose instances are injected as the first parameter.
+        typed_sends: Senders see the parameters, as those of a task do: what is injected needs a default then.
 
     Attributes:
         takes_context: The first parameter is a context.
+        dependencies: What is injected, by parameter.
         is_async: The function is a coroutine function.
         returns: The annotation of its result.
         names: Names of the parameters that travel, in order.
+        defaults: What those have that were left out.
 
     Raises:
         ConfigurationError: A parameter cannot travel, an annotation cannot be resolved, or it is a generator function.
     """
 
-    def __init__(self, function: Callable[..., Any], context_type: type) -> None:
-        self.where = f"{function.__module__}.{function.__qualname__}"
+    def __init__(self, function: Callable[..., Any], context_type: type, *, typed_sends: bool = True) -> None:
+        self.where = where_is(function)
         self.is_async = inspect.iscoroutinefunction(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError(f"{self.where} is a generator function: calling it runs nothing; use return")
-        hints = self._hints(function)
+        hints = hints_of(function)
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())
+        if parameters and _is_method(function, parameters[0]):
+            raise ConfigurationError(
+                f"{self.where} is a method, and its {parameters[0].name} cannot travel: decorate a function, or "
+                f"take the method of an instance, as app.task(shop.charge)"
+            )
         self.takes_context = bool(parameters) and hints.get(parameters[0].name) is context_type
-        self._parameters = parameters[1:] if self.takes_context else parameters
+        self.dependencies = self._injected(parameters, hints, typed_sends)
+        rest = parameters[1:] if self.takes_context else parameters
+        self._parameters = [parameter for parameter in rest if parameter.name not in self.dependencies]
         for parameter in self._parameters:
             self._check(parameter, hints, context_type)
         self._signature = signature.replace(parameters=self._parameters)
         self.names = tuple(parameter.name for parameter in self._parameters)
         self._positional = tuple(p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-        self._required = frozenset(p.name for p in self._parameters if p.default is p.empty)
+        self.defaults = {p.name: p.default for p in self._parameters if p.default is not p.empty}
+        self._required = frozenset(self.names) - self.defaults.keys()
         found = {p.name: hints.get(p.name, Any) for p in self._parameters}
         self.annotations = {name: Any if hint is object else hint for name, hint in found.items()}
         self.returns = unwrap_return(hints.get("return", signature.return_annotation))
 
-    def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
-        try:
-            return typing.get_type_hints(function, include_extras=True)
-        except NameError as error:
-            raise ConfigurationError(
-                f"{self.where}: an annotation cannot be resolved: {error}; define or import the name at module level, "
-                f"outside of `if TYPE_CHECKING`"
-            ) from error
+    def _injected(
+        self, parameters: list[inspect.Parameter], hints: dict[str, Any], typed_sends: bool
+    ) -> dict[str, Dependency]:
+        """What does not travel. A sender's positional arguments must mean the same to a type checker and to us."""
+        found: dict[str, Dependency] = {}
+        for parameter in parameters:
+            dependency = dependency_of(parameter, hints.get(parameter.name), self.where)
+            if dependency is not None:
+                found[parameter.name] = dependency
+                if typed_sends and parameter.default is parameter.empty:
+                    raise ConfigurationError(
+                        f"{self.where}: type checkers would ask every sender for {parameter.name!r}; make it the "
+                        f"default: {parameter.name} = {dependency!r}"
+                    )
+            elif found and typed_sends and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                raise ConfigurationError(
+                    f"{self.where}: {parameter.name!r} travels, so it must come before {next(iter(found))!r}, which "
+                    f"is injected, or after a `*`"
+                )
+        return found
 
     def _check(self, parameter: inspect.Parameter, hints: dict[str, Any], context_type: type) -> None:
-        if parameter.kind not in _NAMED:
+        if parameter.kind not in BY_KEYWORD:
             raise ConfigurationError(
                 f"{self.where}: parameter {parameter} cannot travel by name; "
                 f"use parameters that can be passed by keyword"
@@ -99,10 +122,21 @@ class Signature:
             bound.update(kwargs)
             if self._required <= bound.keys() <= self.annotations.keys():
                 return bound
+        if injected := self.dependencies.keys() & kwargs.keys():
+            raise TypeError(
+                f"{self.where}: {', '.join(sorted(injected))} is injected by the worker and does not travel"
+            )
         try:
             return self._signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{self.where}: {error}") from None
+
+
+def _is_method(function: Callable[..., Any], first: inspect.Parameter) -> bool:
+    """A function in the body of a class, with a parameter for the instance."""
+    within = getattr(function, "__qualname__", "").rpartition(".")[0]
+    in_class = bool(within) and not within.endswith("<locals>")
+    return inspect.isfunction(function) and in_class and first.name in ("self", "cls")
 
 
 class Parameters:
@@ -119,6 +153,7 @@ class Parameters:
     def __init__(self, signature: Signature, limits: Limits) -> None:
         self._signature = signature
         self._limits = limits
+        self.names = frozenset(signature.names)
         try:
             self._decoder: Decoder[dict[str, Any]] = Decoder(signature.arguments_type(), limits)
         except TypeError as error:
@@ -133,14 +168,30 @@ class Parameters:
             EncodeError: A value has no representation or does not fit its annotation, or all together are too
                 large or too deep.
         """
-        body = encode(self._signature.bind(args, kwargs), content_type)
+        arguments = self._signature.bind(args, kwargs)
+        try:
+            body = encode(arguments, content_type)
+        except EncodeError as error:
+            raise self._unencodable(arguments, content_type, error) from error
         if len(body) > self._limits.body:
-            raise EncodeError(f"arguments of {len(body)} bytes are over the limit of {self._limits.body}")
+            raise EncodeError(
+                f"arguments of {self._signature.where}: {len(body)} bytes are over the limit of {self._limits.body}; "
+                f"send a reference to them, or raise it with Settings(limits=Limits(body=…))"
+            )
         try:
             self.decode(body, content_type)  # also refuses what is nested too deeply
         except DecodeError as error:
             raise EncodeError(f"arguments of {self._signature.where} do not fit: {error}") from error
         return body
+
+    def _unencodable(self, arguments: Mapping[str, Any], content_type: str, error: EncodeError) -> EncodeError:
+        """Names the argument that has no representation."""
+        for name, value in arguments.items():
+            try:
+                encode(value, content_type)
+            except EncodeError as own:
+                return EncodeError(f"argument {name!r} of {self._signature.where}: {own}")
+        return EncodeError(f"arguments of {self._signature.where}: {error}")
 
 
 class EventSignature:
@@ -155,9 +206,10 @@ class EventSignature:
     """
 
     def __init__(self, function: Callable[..., Any], context_type: type) -> None:
-        self._signature = Signature(function, context_type)
+        self._signature = Signature(function, context_type, typed_sends=False)
         self.takes_context = self._signature.takes_context
         self.is_async = self._signature.is_async
+        self.dependencies = self._signature.dependencies
         names = self._signature.names
         if len(names) > 1:
             raise ConfigurationError(
@@ -165,17 +217,17 @@ class EventSignature:
                 f"not {len(names)} ({', '.join(names)})"
             )
         self.name = names[0] if names else None
-        self._annotation = self._signature.annotations[names[0]] if names else Any
+        self.annotation = self._signature.annotations[names[0]] if names else Any
 
     def decoder(self, limits: Limits) -> Callable[[bytes, str], dict[str, Any]]:
         """From body and content type to arguments by name. ``bytes`` takes any body as it is."""
         name = self.name
         if name is None:
             return lambda body, content_type: {}
-        if self._annotation is bytes:
+        if self.annotation is bytes:
             return lambda body, content_type: {name: body}
         try:
-            decoder: Decoder[Any] = Decoder(self._annotation, limits)
+            decoder: Decoder[Any] = Decoder(self.annotation, limits)
         except TypeError as error:
             raise ConfigurationError(f"{self._signature.where}: {error}") from error
         decode = decoder.decode
