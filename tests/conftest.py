@@ -2,12 +2,23 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
+
+# An example that takes long, on a machine with other work, is no failure.
+settings.register_profile("brokerkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("brokerkit")
+
+
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a shell starts with "&"; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from brokerkit import App, Cancel, Context, MissingCapability, Queue, Retry, TaskFailed, TaskStatus
+from brokerkit import App, Cancel, Context, MissingCapability, Queue, Retention, Retry, Settings, TaskFailed, TaskStatus
 from tests.api.probes import soon, until
 
 
@@ -195,3 +195,50 @@ async def test_another_store_than_the_brokers_own_keeps_the_records(url: str, sq
     async with App("memory://", store=sqlite_url) as other:
         assert await other.status(first.id) is TaskStatus.SUCCESS
         assert await other.status(second.id) is TaskStatus.FAILURE
+
+
+async def test_an_app_says_what_is_kept_of_tasks_that_do_not(url: str) -> None:
+    app = App(url, settings=Settings(record="none"))
+
+    @app.task
+    async def quiet() -> int:
+        return 1
+
+    @app.task(record="outcome")
+    async def kept() -> int:
+        return 2
+
+    @app.handler("odd*")
+    async def odd(arguments: dict[str, int]) -> int:
+        return 3
+
+    async with app, app.worker():
+        handles = [await quiet.send(), await kept.send(), await app.send("oddly", {}, queue="default")]
+        assert [await handle.result() for handle in handles] == [1, 2, 3]
+        assert [await handle.status() for handle in handles[:2]] == [None, TaskStatus.SUCCESS]
+
+
+async def test_records_are_kept_as_long_as_the_app_says(url: str) -> None:
+    app = App(url, settings=Settings(retention=Retention(success=0.05)))
+
+    @app.task
+    async def task() -> int:
+        return 1
+
+    async with app, app.worker():
+        handle = await task.send()
+        await handle.result()
+
+        async def forgotten() -> bool:
+            return await handle.record() is None
+
+        await until(forgotten)
+
+
+def test_settings_of_records_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="record='some': choose outcome, full, none"):
+        Settings(record="some")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"success=-1\.0\): give seconds > 0"):
+        Retention(success=-1.0)
+    with pytest.raises(ValueError, match=r"cap=0\): give a number >= 1, or None"):
+        Retention(cap=0)

@@ -1,6 +1,7 @@
 """What ``result()`` gives or raises."""
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from brokerkit import (
     App,
     Cancel,
     Context,
+    DecodeError,
     Retry,
     Settings,
     TaskCancelled,
     TaskError,
     TaskExpired,
     TaskFailed,
+    Tasks,
     TaskStatus,
     TaskTimedOut,
 )
@@ -48,6 +51,9 @@ async def test_a_failure_tells_type_message_traceback_and_attempts(url: str) -> 
     assert error.type == f"{__name__}.BankError"
     assert error.remote_message == "no money for o-1"
     assert 'raise BankError(f"no money for {order_id}")' in error.traceback
+    assert "brokerkit/worker" not in error.traceback, "how it was called tells nobody anything"
+    shown = "".join(traceback.format_exception(error))
+    assert shown.endswith(f"In the worker, attempt 1:\n{error.traceback.rstrip()}\n"), "also where nobody catches it"
     assert (error.attempts, error.exhausted, error.task_id) == (1, False, handle.id)
     assert str(error) == f"{__name__}.BankError: no money for o-1"
     assert isinstance(error, TaskError)
@@ -193,3 +199,49 @@ async def test_cancelling_a_task_that_runs_asks_it_to_stop(url: str) -> None:
             await handle.result()
         await soon(stopped.wait())
         assert await handle.status() is TaskStatus.CANCELLED
+
+
+async def test_a_result_that_cannot_travel_is_a_failure_and_the_task_does_not_run_again(url: str) -> None:
+    app, runs = App(url, settings=Settings(retry=Retry.fixed(max_retries=5, delay=0))), list[int]()
+
+    @app.task
+    async def charge(kind: str) -> Any:
+        runs.append(1)
+        return {"object": object(), "huge": 2**70, "broken": Unprintable()}[kind]
+
+    async with app, app.worker():
+        for kind in ("object", "huge", "broken"):
+            handle = await charge.send(kind)
+            with pytest.raises(TaskFailed, match="EncodeError: cannot encode") as caught:
+                await handle.result()
+            assert (caught.value.attempts, caught.value.exhausted) == (1, False)
+            assert await handle.status() is TaskStatus.FAILURE
+        letters = await dead_letters(app, "default", 3)
+    assert len(runs) == 3
+    assert all("cannot encode" in letter.error for letter in letters)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+async def test_a_result_of_another_type_than_expected_here_says_so(url: str) -> None:
+    app = App(url)
+
+    @app.task(name="charge")
+    async def old() -> str:
+        return "charged"
+
+    @Tasks().task(name="charge")
+    async def new() -> int:
+        return 7
+
+    async with app, app.worker():
+        handle = await app.send(new.message())
+        words = (
+            r"task 'charge' has succeeded, but what it returned is no int here: .*Expected `int`, got `str`; the worker"
+        )
+        with pytest.raises(DecodeError, match=words):
+            await handle.result()
+        assert await handle.status() is TaskStatus.SUCCESS

@@ -81,7 +81,7 @@ def test_a_password_is_never_printed() -> None:
 
 def test_a_store_that_makes_no_sense_is_refused_when_the_app_is_opened() -> None:
     with pytest.raises(ConfigurationError, match="no store is known"):
-        App("memory://", store="kafka://localhost")._chosen_store()
+        App("memory://", store="kafka://localhost")._backing.chosen_store()
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
@@ -99,3 +99,16 @@ async def test_a_directory_that_is_missing_is_one_clear_error(tmp_path: Path) ->
     with pytest.raises(ConnectFailed, match="missing"):
         async with App(f"sqlite:///{tmp_path / 'missing' / 'shop.db'}"):
             pass
+
+
+async def test_where_its_broker_is_can_be_told_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert App("sqlite:///shop.db").address == "sqlite:///shop.db"
+    assert App("redis://:secret@host/0").address == "redis://:***@host/0"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BROKERKIT_URL", raising=False)
+    app = App()
+    assert app.address == "", "the environment is asked when it is opened"
+    async with app:
+        assert app.address == "sqlite:///brokerkit.db"

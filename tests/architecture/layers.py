@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from tests.architecture.sources import PACKAGE, Module
 
 LAYERS = {
-    "data": "message delivery outcome errors clock codec wire signature ids records topology",
-    "contracts": "transport abilities store",
+    "data": "message delivery outcome errors clock codec wire ids records topology tls fingerprint",
+    "contracts": "transport abilities store dialect checkup planning",
     "policy": "retry lanes calls options context handlers middleware replies",
-    "engine": "publisher worker schedule workflow supervisor",
+    "engine": "publisher worker schedule workflow supervisor insisting",
     "adapters": "transports stores",
-    "shell": "app session tasks handle results connect registry settings dashboard telemetry",
+    "shell": (
+        "app serving session backing tasks consumers discovery connect registry settings client deadletters operations "
+        "dashboard telemetry"
+    ),
     "root": "brokerkit",  # brokerkit/__init__.py, the public names
     "programs": "__main__ cli demo testing",
 }
@@ -31,6 +34,9 @@ MAY_IMPORT = {
     "programs": "data contracts policy engine adapters shell root programs",
 }
 
+SHARED = "transports/background transports/gate"
+"""What adapters of brokers share."""
+
 LIBRARIES = {
     "msgspec": "*",
     "click": "cli __main__",
@@ -38,12 +44,14 @@ LIBRARIES = {
     "uvloop": "cli",
     "opentelemetry": "telemetry",
     "pydantic": "codec",
-    "yaml": "topology",
+    "yaml": "operations",
     "aio_pika": "transports/rabbitmq",
     "aiormq": "transports/rabbitmq",
     "pamqp": "transports/rabbitmq",
     "yarl": "transports/rabbitmq",
+    "rich": "client",
     "redis": "transports/redis stores/redis",
+    "hiredis": "transports/redis stores/redis",
     "sqlite3": "transports/sqlite stores/sqlite",
     "sqlalchemy": "stores/sql",
     "asyncpg": "stores/sql",
@@ -106,7 +114,7 @@ def _layer_problem(part: str, target: str) -> str | None:
 
 
 def _same_adapter(part: str, other: str) -> bool:
-    return "/" in part and part.partition("/")[2] == other.partition("/")[2]
+    return "/" in part and (part.partition("/")[2] == other.partition("/")[2] or other in SHARED.split())
 
 
 def _library_problem(part: str, library: str) -> str | None:

@@ -88,7 +88,7 @@ def _module(path: str, source: str) -> Module:
 
 
 def _is_compile_step(module: Module) -> bool:
-    return "/" in part_of(module.name) and module.name.endswith(".compile")
+    return "/" in part_of(module.name) and module.name.endswith((".compile", ".dialect"))
 
 
 def _clients_loaded_by(start: Module, modules: dict[str, Module]) -> list[str]:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import drain, footprint, latency, publish
+from tests.bench import drain, footprint, latency, publish, stores
+from tests.bench.brokers import TRANSPORTS, absent, family
 from tests.bench.figures import Figure, Measure, Options
 from tests.bench.report import as_json, heading, surroundings, table
 
-TRANSPORTS = ("memory", "sqlite")
 MEASURES: dict[str, Measure] = {
     "drain": drain.measure,
     "publish": publish.measure,
@@ -24,7 +24,7 @@ MEASURES: dict[str, Measure] = {
     "idle": footprint.measure_idle,
     "memory": footprint.measure_memory,
 }
-ONCE: dict[str, Measure] = {"import": footprint.measure_import}
+ONCE: dict[str, Measure] = {"stores": stores.measure, "import": footprint.measure_import}
 """What does not depend on a transport."""
 
 
@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         _keep_bytecode(Path(directory, "bytecode"))
         options = Options(directory=directory, quick=chosen.quick, repeat=chosen.repeat or (1 if chosen.quick else 3))
         around = surroundings(options)
-        transports = TRANSPORTS if chosen.transport == "all" else (chosen.transport,)
-        figures = list(_measured(transports, chosen.only, options))
+        figures = list(_measured(_present(chosen.transport), chosen.only, options))
     print(heading(around), table(figures), sep="\n\n")
     if chosen.json is not None:
         chosen.json.write_bytes(as_json(around, figures))
@@ -47,7 +46,18 @@ def _keep_bytecode(place: Path) -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = str(place)
 
 
-def _measured(transports: tuple[str, ...], only: str | None, options: Options) -> Iterator[Figure]:
+def _present(chosen: str) -> list[str]:
+    """The transports to measure; one that is not here is left out when it was not asked for by name."""
+    transports = [each for each in TRANSPORTS if chosen in ("all", family(each))]
+    missing = {each: why for each in transports if (why := absent(each))}
+    for transport, why in missing.items():
+        print(f"{transport}: not measured: {why}", file=sys.stderr)
+    if len(missing) == len(transports):
+        sys.exit(1)
+    return [each for each in transports if each not in missing]
+
+
+def _measured(transports: list[str], only: str | None, options: Options) -> Iterator[Figure]:
     for transport in transports:
         for name, measure in MEASURES.items():
             if only in (None, name):
@@ -55,12 +65,13 @@ def _measured(transports: tuple[str, ...], only: str | None, options: Options) -
                 yield from measure(transport, options)
     for name, measure in ONCE.items():
         if only in (None, name):
+            print(f"{name} ...", file=sys.stderr, flush=True)
             yield from measure("", options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure brokerkit.")
-    parser.add_argument("--transport", choices=(*TRANSPORTS, "all"), default="all")
+    parser.add_argument("--transport", choices=(*dict.fromkeys(map(family, TRANSPORTS)), "all"), default="all")
     parser.add_argument("--only", choices=(*MEASURES, *ONCE), help="one theme instead of all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures here")
     parser.add_argument("--quick", action="store_true", help="small numbers: does it work?")

@@ -6,13 +6,20 @@ from typing import Any
 
 import msgspec
 
-from tests.bench.brokers import fresh_broker, fresh_file
+from tests.bench.brokers import WITHOUT_RECORDS, family, fresh_broker, fresh_plain, fresh_raw, left_over
 from tests.bench.figures import Figure, Goal, Options
 from tests.bench.processes import Child, play
 from tests.bench.workload import Level
 
-COUNTS = {"memory": (100_000, 3_000), "sqlite": (40_000, 2_000)}
-GOALS = {"memory": Goal(50_000, 100_000), "sqlite": Goal(10_000, 20_000)}
+COUNTS = {"memory": (100_000, 3_000), "sqlite": (40_000, 2_000), "redis": (40_000, 2_000), "rabbitmq": (40_000, 2_000)}
+GOALS = {
+    "memory": Goal(50_000, 100_000),
+    "sqlite": Goal(10_000, 20_000),
+    "redis": Goal(30_000, 50_000),
+    "rabbitmq quorum": Goal(40_000, 70_000),
+    "rabbitmq classic": Goal(25_000, 33_000),
+}
+REPLY_GOALS = {"rabbitmq quorum": Goal(15_000), "rabbitmq classic": Goal(15_000)}
 DEFAULT_CONCURRENCY = 32
 
 
@@ -38,29 +45,37 @@ VARIANTS = (
 
 def measure(transport: str, options: Options) -> list[Figure]:
     """Tasks per second, until the last one has been acknowledged and its reply, if any, is with its caller."""
-    return [_measure(transport, variant, options) for variant in VARIANTS]
+    none = family(transport) in WITHOUT_RECORDS
+    return [_measure(transport, each, options) for each in VARIANTS if each.record == "none" or not none]
 
 
 def _measure(transport: str, variant: Variant, options: Options) -> Figure:
-    count = options.count(*COUNTS[transport])
+    count = options.count(*COUNTS[family(transport)])
     concurrency = variant.concurrency or options.concurrency
-    rates, plain, executed = [], [], []
+    rates, plain, raw, executed = [], [], [], []
     for _ in range(options.repeat):
         found = _brokerkit(transport, variant, count, concurrency, options.directory)
         rates.append(count / (max(found["emptied"], found.get("replied", 0.0)) - found["started"]))
         executed.append(count / (found["executed"] - found["started"]))
         plain.append(count / _plain(transport, variant, count, concurrency, options.directory))
-    goal = GOALS[transport]
-    share = variant.share
+        raw += _raw(transport, variant, count)
     return Figure(
         transport=transport,
         name=variant.name,
         unit="tasks/s",
         values=rates,
         plain=plain,
-        goal=None if share is None else Goal(goal.must * share, (goal.aim or 0) * share),
+        raw=raw,
+        goal=_goal(transport, variant),
         details={"count": count, "concurrency": concurrency, "until_executed": executed},
     )
+
+
+def _goal(transport: str, variant: Variant) -> Goal | None:
+    if variant.share is None:
+        return REPLY_GOALS.get(transport) if variant.reply and variant.record == "none" else None
+    goal = GOALS[transport]
+    return Goal(goal.must * variant.share, (goal.aim or 0) * variant.share)
 
 
 def _brokerkit(transport: str, variant: Variant, count: int, concurrency: int, directory: str) -> dict[str, Any]:
@@ -70,7 +85,10 @@ def _brokerkit(transport: str, variant: Variant, count: int, concurrency: int, d
             return play("roles:drain_own", **what, concurrency=concurrency, reply=variant.reply)
         if not variant.reply:
             play("roles:fill", **what)
-            return play("roles:drain", **what, concurrency=concurrency)
+            found = play("roles:drain", **what, concurrency=concurrency)
+            if left := left_over(transport, url):
+                raise RuntimeError(f"{left} of {count} messages are still there: they were not acknowledged")
+            return found
         with Child("roles:call", **what) as caller:
             caller.ready().go_on()
             found = play("roles:drain", **what, concurrency=concurrency)
@@ -78,15 +96,16 @@ def _brokerkit(transport: str, variant: Variant, count: int, concurrency: int, d
 
 
 def _plain(transport: str, variant: Variant, count: int, concurrency: int, directory: str) -> float:
-    what = {
-        "count": count,
-        "concurrency": concurrency,
-        "records": variant.record != "none",
-        "replies": variant.reply,
-    }
-    if transport == "memory":
-        found = play("plain:drain", **what)
-    else:
-        with fresh_file(directory) as path:
-            found = play("plain_sqlite:drain", path=path, **what)
-    return float(found["seconds"])
+    what = {"count": count, "concurrency": concurrency, "replies": variant.reply}
+    if family(transport) not in WITHOUT_RECORDS:
+        what["records"] = variant.record != "none"
+    with fresh_plain(transport, directory) as (module, where):
+        return float(play(f"{module}:drain", **where, **what)["seconds"])
+
+
+def _raw(transport: str, variant: Variant, count: int) -> list[float]:
+    with fresh_raw(transport) as found:
+        if found is None or variant.reply:
+            return []
+        module, where = found
+        return [count / play(f"{module}:drain", **where, count=count)["seconds"]]

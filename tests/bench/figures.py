@@ -20,11 +20,12 @@ class Figure(msgspec.Struct, kw_only=True):
     """One row of the table.
 
     Args:
-        transport: "memory", "sqlite", or "" where it makes no difference.
+        transport: "memory", "rabbitmq quorum", ...; "" where it makes no difference.
         name: What was measured.
         unit: Of the values.
         values: One for each repetition.
         plain: The same work by a plain loop on the same driver; () where there is none.
+        raw: What the broker gives a bare socket that decodes and executes nothing; () where there is none.
         goal: None where none is set.
         rising: More is better.
         details: Whatever else was seen.
@@ -35,6 +36,7 @@ class Figure(msgspec.Struct, kw_only=True):
     unit: str
     values: list[float]
     plain: list[float] = []
+    raw: list[float] = []
     goal: Goal | None = None
     rising: bool = True
     details: dict[str, Any] = {}
@@ -47,6 +49,11 @@ class Figure(msgspec.Struct, kw_only=True):
     def beside(self) -> float | None:
         """The plain loop's value."""
         return median(self.plain) if self.plain else None
+
+    @property
+    def limit(self) -> float | None:
+        """The bare socket's value."""
+        return median(self.raw) if self.raw else None
 
     @property
     def ratio(self) -> float | None:

@@ -5,28 +5,34 @@ from __future__ import annotations
 from statistics import quantiles
 from typing import Any
 
-from tests.bench.brokers import fresh_broker, fresh_file
+from tests.bench.brokers import fresh_broker, fresh_plain
 from tests.bench.figures import Figure, Goal, Options
 from tests.bench.processes import Child, play
 
-GOALS = {"sqlite": Goal(2.0)}
+GOALS = {
+    "sqlite": Goal(2.0),
+    "redis": Goal(1.0, 0.6),
+    "rabbitmq quorum": Goal(1.2, 0.8),
+    "rabbitmq classic": Goal(1.2, 0.8),
+}
 """Milliseconds."""
+TRIP_GOALS = {"redis": Goal(2.0), "rabbitmq quorum": Goal(2.0), "rabbitmq classic": Goal(2.0)}
 
 
 def measure(transport: str, options: Options) -> list[Figure]:
     """Milliseconds from calling ``send``, which confirms, until the handler starts, and until its result is here.
 
-    On SQLite the sender and the worker are two processes with one clock.
+    Except in memory the sender and the worker are two processes with one clock.
     """
     count = options.count(300, 20)
     found = _brokerkit(transport, count, options)
-    plain = _plain_sqlite(count, options.directory) if transport == "sqlite" else {}
+    plain = _plain(transport, count, options.directory) if transport != "memory" else {}
     start, trip = _percentiles(found["dispatches"]), _percentiles(found["trips"])
     plain_start, plain_trip = _percentiles(plain.get("dispatches")), _percentiles(plain.get("trips"))
     return [
         _figure(transport, "idle start p50", start[50], plain_start.get(50), GOALS.get(transport)),
         _figure(transport, "idle start p99", start[99], plain_start.get(99)),
-        _figure(transport, "idle round trip p50", trip[50], plain_trip.get(50)),
+        _figure(transport, "idle round trip p50", trip[50], plain_trip.get(50), TRIP_GOALS.get(transport)),
         _figure(transport, "idle round trip p99", trip[99], plain_trip.get(99)),
     ]
 
@@ -43,10 +49,10 @@ def _brokerkit(transport: str, count: int, options: Options) -> dict[str, Any]:
             return found
 
 
-def _plain_sqlite(count: int, directory: str) -> dict[str, Any]:
-    with fresh_file(directory) as path, Child("plain_sqlite:serve", path=path) as worker:
+def _plain(transport: str, count: int, directory: str) -> dict[str, Any]:
+    with fresh_plain(transport, directory) as (module, where), Child(f"{module}:serve", **where) as worker:
         worker.ready().go_on()
-        found = play("plain_sqlite:lonely_calls", path=path, count=count)
+        found = play(f"{module}:lonely_calls", **where, count=count)
         worker.result()
         return found
 

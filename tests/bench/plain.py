@@ -47,13 +47,14 @@ class Handling:
     async def _noop(self, blob: bytes) -> None:
         self.executed += 1
 
-    async def _handle(self, message: Plain) -> None:
+    async def handle(self, message: Plain) -> None:
+        """Run one message."""
         await self._noop(**_decode(message.body))
 
     async def run(self, batch: list[Plain]) -> None:
         """Run a batch, all at the same time."""
         loop = asyncio.get_running_loop()
-        for task in [loop.create_task(self._handle(message)) for message in batch]:
+        for task in [loop.create_task(self.handle(message)) for message in batch]:
             await task
 
 

@@ -6,14 +6,19 @@ from typing import Any
 
 import msgspec
 
-from tests.bench.brokers import fresh_broker, fresh_file
+from tests.bench.brokers import WITHOUT_RECORDS, family, fresh_broker, fresh_plain, fresh_raw
 from tests.bench.figures import Figure, Goal, Options
 from tests.bench.processes import play
 from tests.bench.workload import Level
 
 BATCH = 100
 SENDERS = 4
-GOALS = {"sqlite": Goal(30_000)}
+GOALS = {
+    "sqlite": Goal(30_000),
+    "redis": Goal(30_000, 50_000),
+    "rabbitmq quorum": Goal(20_000, 35_000),
+    "rabbitmq classic": Goal(12_000, 17_000),
+}
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -40,22 +45,25 @@ VARIANTS = (
 
 def measure(transport: str, options: Options) -> list[Figure]:
     """Messages per second, each batch confirmed before the next one is made; making them included."""
-    return [_measure(transport, variant, options) for variant in VARIANTS]
+    none = family(transport) in WITHOUT_RECORDS
+    return [_measure(transport, each, options) for each in VARIANTS if each.record == "none" or not none]
 
 
 def _measure(transport: str, variant: Variant, options: Options) -> Figure:
     count = options.count(*variant.counts)
-    rates, plain = [], []
+    rates, plain, raw = [], [], []
     for _ in range(options.repeat):
         with fresh_broker(transport, options.directory) as url:
             rates.append(count / play(f"roles:publish_{variant.role}", **_arguments(variant, url, count))["seconds"])
         plain.append(count / _plain(transport, variant, count, options.directory))
+        raw += _raw(transport, variant, count)
     return Figure(
         transport=transport,
         name=variant.name,
         unit="messages/s",
         values=rates,
         plain=plain,
+        raw=raw,
         goal=GOALS.get(transport) if variant.has_goal else None,
         details={"count": count, "batch": variant.batch},
     )
@@ -71,10 +79,16 @@ def _arguments(variant: Variant, url: str, count: int) -> dict[str, Any]:
 
 
 def _plain(transport: str, variant: Variant, count: int, directory: str) -> float:
-    what = {"count": count, "batch": variant.batch, "records": variant.record != "none"}
-    if transport == "memory":
-        found = play("plain:publish", **what)
-    else:
-        with fresh_file(directory) as path:
-            found = play("plain_sqlite:publish", path=path, **what)
-    return float(found["seconds"])
+    what: dict[str, Any] = {"count": count, "batch": variant.batch}
+    if family(transport) not in WITHOUT_RECORDS:
+        what["records"] = variant.record != "none"
+    with fresh_plain(transport, directory) as (module, where):
+        return float(play(f"{module}:publish", **where, **what)["seconds"])
+
+
+def _raw(transport: str, variant: Variant, count: int) -> list[float]:
+    with fresh_raw(transport) as found:
+        if found is None:
+            return []
+        module, where = found
+        return [count / play(f"{module}:publish", **where, count=count, batch=variant.batch)["seconds"]]

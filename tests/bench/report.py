@@ -17,8 +17,8 @@ from tests.bench.child import loop_name
 from tests.bench.figures import Figure, Options
 from tests.bench.workload import BODY_SIZE
 
-_HEADINGS = ("", "what", "rate", "plain loop", "ratio", "must reach", "aims at", "verdict")
-_PACKAGES = ("brokerkit", "msgspec", "uvloop")
+_HEADINGS = ("", "what", "rate", "plain loop", "ratio", "raw limit", "must reach", "aims at", "verdict")
+_PACKAGES = ("brokerkit", "msgspec", "uvloop", "aiormq")
 
 
 def surroundings(options: Options) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
         f"{_number(figure.value)} {figure.unit}",
         _number(figure.beside),
         "" if ratio is None else f"{ratio:.2f}",
+        _number(figure.limit),
         "" if goal is None else _number(goal.must),
         "" if goal is None else _number(goal.aim),
         figure.verdict,
@@ -86,7 +87,7 @@ def _number(value: float | None) -> str:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    left = (0, 1, 7)
+    left = (0, 1, 8)
     cells = (
         cell.ljust(width) if column in left else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -102,6 +103,7 @@ def as_json(around: dict[str, Any], figures: Sequence[Figure]) -> bytes:
             "value": figure.value,
             "plain_value": figure.beside,
             "ratio": figure.ratio,
+            "raw_value": figure.limit,
             "verdict": figure.verdict,
         }
         for figure in figures

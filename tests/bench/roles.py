@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from brokerkit import Handle
-from brokerkit.app import Event
+from brokerkit.client.sending import Event
+from brokerkit.settings import BROKERS_OWN
 from tests.bench.child import told_to_go_on
-from tests.bench.workload import EXCHANGE, Level, Workload, payload
+from tests.bench.workload import Level, Workload, payload
 
 PAUSE = (0.02, 0.05)
 """Seconds between two lonely tasks."""
@@ -30,9 +31,11 @@ async def drain(url: str, count: int, record: Level, concurrency: int) -> dict[s
         return await _drained(workload, count, concurrency)
 
 
-async def drain_own(url: str, count: int, record: Level, concurrency: int, reply: bool = False) -> dict[str, Any]:
-    """The same with the sender in the same process, as the memory transport has it."""
-    async with (workload := Workload(url, record, reply)).app:
+async def drain_own(
+    url: str, count: int, record: Level, concurrency: int, reply: bool = False, store: str = BROKERS_OWN
+) -> dict[str, Any]:
+    """The same with the sender in the same process, as the memory transport has it; records may be elsewhere."""
+    async with (workload := Workload(url, record, reply, store)).app:
         handles = await workload.send(count, 500)
         if not reply:
             return await _drained(workload, count, concurrency)
@@ -104,10 +107,10 @@ async def publish_events(url: str, count: int, batch: int) -> dict[str, Any]:
     """Confirmed events through a topic exchange, in batches."""
     blob = payload()
     async with (workload := Workload(url)).app:
-        await workload.app.publish(blob, exchange=EXCHANGE, routing_key="order.first")
+        await workload.app.publish(blob, exchange=workload.exchange, routing_key="order.first")
         started = time.perf_counter()
         for _ in range(count // batch):
-            events = [Event(blob, exchange=EXCHANGE, routing_key=f"order.{number}") for number in range(batch)]
+            events = [Event(blob, exchange=workload.exchange, routing_key=f"order.{number}") for number in range(batch)]
             await workload.app.publish_many(events)
         return {"seconds": time.perf_counter() - started}
 

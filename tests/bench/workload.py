@@ -5,20 +5,47 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple, Self, cast
 
 from brokerkit import App, Exchange, Handle, Queue
+from brokerkit.settings import BROKERS_OWN
+from brokerkit.topology import QueueType
 
 BLOB = bytes(range(256)) * 2
 BLOB_SIZE = 248
 """With the map and the name around it this makes a body of 256 bytes."""
 BODY_SIZE = 256
 
-QUEUE = "bench"
-EXCHANGE = Exchange("bench-events", type="topic")
-EVENTS = Queue("bench-events", bindings=[EXCHANGE.bind("order.*")])
-
 Level = Literal["none", "outcome"]
+
+
+class Place(NamedTuple):
+    """Where measured processes meet, and what is theirs there: on one argument, ``amqp://host/#name,classic``.
+
+    Args:
+        url: The broker.
+        name: What the names of queues and exchanges begin with.
+        queue_type: How RabbitMQ keeps the queues.
+    """
+
+    url: str
+    name: str = "bench"
+    queue_type: QueueType = "quorum"
+
+    @classmethod
+    def at(cls, text: str) -> Self:
+        """Read it from an argument."""
+        url, _, ours = text.partition("#")
+        name, _, kind = ours.partition(",")
+        return cls(url, name or "bench", cast(QueueType, kind or "quorum"))
+
+    @property
+    def events(self) -> str:
+        """The name of the exchange for events, and of the queue that gets them."""
+        return self.name + "-events"
+
+    def __str__(self) -> str:
+        return f"{self.url}#{self.name},{self.queue_type}"
 
 
 def payload() -> bytes:
@@ -30,25 +57,30 @@ class Workload:
     """An app with one task that counts its calls.
 
     Args:
-        url: The broker.
+        url: The broker, and what is ours there: a ``Place`` as text.
         record: What the store keeps of each task.
         reply: Whether results are sent back.
+        store: Where records are kept. Default with the broker.
     """
 
-    def __init__(self, url: str, record: Level = "none", reply: bool = False) -> None:
-        self.app = App(url)
-        self.app.declare(EXCHANGE, EVENTS)
+    def __init__(self, url: str, record: Level = "none", reply: bool = False, store: str = BROKERS_OWN) -> None:
+        place = Place.at(url)
+        self.app = App(place.url, store=store)
+        self.queue = Queue(place.name, type=place.queue_type)
+        self.exchange = Exchange(place.events, type="topic")
+        bindings = [self.exchange.bind("order.*")]
+        self.app.declare(self.exchange, Queue(place.events, type=place.queue_type, bindings=bindings))
         self.executed = 0
         self._awaited = 0
         self._reached = asyncio.Event()
 
-        @self.app.task(queue=QUEUE, record=record, reply=reply)
+        @self.app.task(queue=self.queue, record=record, reply=reply)
         async def noop(blob: bytes) -> None:
             self.executed += 1
             if self.executed == self._awaited:
                 self._reached.set()
 
-        @self.app.task(queue=QUEUE, record=record)
+        @self.app.task(queue=self.queue, record=record)
         async def now(blob: bytes) -> float:
             return time.time()
 
@@ -73,7 +105,7 @@ class Workload:
     async def until_empty(self, pause: float = 0.002) -> None:
         """Wait until the queue is empty: the last one has been acknowledged."""
         while True:
-            stats = await self.app.queue_stats(QUEUE)
+            stats = await self.app.queue_stats(self.queue)
             if not stats.ready and not stats.in_flight:
                 return
             await asyncio.sleep(pause)

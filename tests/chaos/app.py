@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 
 from brokerkit import App, Context, Queue, Retry
 from brokerkit.calls import Call
@@ -56,3 +57,47 @@ async def child(number: int) -> int:
 
 def follow_up(number: int) -> Call[int]:
     return child.message(number)
+
+
+@app.task(queue=Queue("long"))
+async def awaiting(ctx: Context, number: int, seconds: float) -> int:
+    """Takes its time, as it should."""
+    note("start", number, os.getpid(), ctx.attempt)
+    await asyncio.sleep(seconds)
+    note("end", number, os.getpid(), ctx.attempt)
+    return os.getpid()
+
+
+@app.task(queue=Queue("long"))
+async def blocking(ctx: Context, number: int, seconds: float) -> int:
+    """Takes everybody's time: nothing else happens on the event loop."""
+    note("start", number, os.getpid(), ctx.attempt)
+    time.sleep(seconds)
+    note("end", number, os.getpid(), ctx.attempt)
+    return os.getpid()
+
+
+@app.task(queue=Queue("long"))
+def sleeping(ctx: Context, number: int, seconds: float) -> int:
+    """Blocks a thread."""
+    note("start", number, os.getpid(), ctx.attempt)
+    time.sleep(seconds)
+    note("end", number, os.getpid(), ctx.attempt)
+    return os.getpid()
+
+
+@app.task(queue=Queue("long"))
+def computing(ctx: Context, number: int, seconds: float) -> int:
+    """Wants all of the processor, and the interpreter's lock."""
+    note("start", number, os.getpid(), ctx.attempt)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        pass
+    note("end", number, os.getpid(), ctx.attempt)
+    return os.getpid()
+
+
+@app.task(queue=Queue("ticks"), record="none", reply=False)
+async def tick(number: int) -> None:
+    """Costs next to nothing."""
+    note("start", number, os.getpid(), 1)

@@ -62,6 +62,18 @@ class History:
                 found[line.pid] += (line.what, line.attempt, line.pid) in ended
         return dict(found)
 
-    def unexplained(self, killed: set[int]) -> list[list[Line]]:
-        """Repeated attempts of which not every execution but the last was by a process that was killed."""
-        return [starts for starts in self.repeated() if not {line.pid for line in starts[:-1]} <= killed]
+    def unexplained(self, killed: set[int], *, in_steps: bool = False) -> list[list[Line]]:
+        """Repeated attempts that no kill explains: of which not every execution but the last was by a killed process.
+
+        Args:
+            killed: The processes that were killed.
+            in_steps: A kill between the publish of a retry and the acknowledgement of what failed repeats that attempt,
+                and with it each later one.
+        """
+        repeated = self.repeated()
+        before = {(starts[0].what, starts[0].attempt + 1) for starts in repeated} if in_steps else set()
+        return [
+            starts
+            for starts in repeated
+            if not {line.pid for line in starts[:-1]} <= killed and (starts[0].what, starts[0].attempt) not in before
+        ]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,18 +60,40 @@ class Workers:
         self.alive.remove(worker)
         _close(worker)
 
+    def retire(self, worker: subprocess.Popen[str]) -> None:
+        """Let one drain and end."""
+        _end([worker])
+        self.alive.remove(worker)
+
     def stop(self) -> None:
         """Let each drain and end."""
-        for worker in self.alive:
-            assert worker.stdin is not None
-            worker.stdin.close()
-        try:
-            assert [worker.wait(timeout=30) for worker in self.alive] == [0] * len(self.alive)
-        finally:
-            for worker in self.alive:
-                worker.kill()
-                worker.wait()
-                _close(worker)
+        alive, self.alive = self.alive, []
+        _end(alive)
+
+    def bury(self) -> None:
+        """End what is left of them, hanging or not."""
+        while self.alive:
+            worker = self.alive.pop()
+            worker.kill()
+            worker.wait()
+            _close(worker)
+
+
+Hire = Callable[..., Workers]
+"""Makes the workers of a test; takes the broker's URL, and where records are kept."""
+
+
+def _end(workers: Sequence[subprocess.Popen[str]]) -> None:
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.close()
+    try:
+        assert [worker.wait(timeout=30) for worker in workers] == [0] * len(workers)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            _close(worker)
 
 
 def _close(worker: subprocess.Popen[str]) -> None:

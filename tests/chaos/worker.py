@@ -14,18 +14,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from brokerkit.publisher import Publisher
+from brokerkit.stores.redis import RedisStore
 from brokerkit.stores.sqlite import SqliteStore
+from brokerkit.transports.redis import RedisTransport
+from brokerkit.transports.redis.subscription import RedisSubscription
 from brokerkit.transports.sqlite.subscription import SqliteSubscription
 from brokerkit.transports.sqlite.transport import SqliteTransport
 from brokerkit.worker.replying import Replier
 from tests.chaos.app import app, note
 
-EDGES: dict[str, tuple[Any, str, str]] = {
-    "commit": (SqliteTransport, "commit", "parent"),
-    "record": (SqliteStore, "put", "parent"),
-    "follow-up": (Publisher, "_send", "child"),
-    "settle": (SqliteSubscription, "settle", "parent"),
-    "reply": (Replier, "send", "parent"),
+EDGES: dict[str, tuple[tuple[Any, ...], str, str]] = {
+    "commit": ((SqliteTransport, RedisTransport), "commit", "parent"),
+    "record": ((SqliteStore, RedisStore), "put", "parent"),
+    "follow-up": ((Publisher,), "_send", "child"),
+    "settle": ((SqliteSubscription, RedisSubscription), "settle", "parent"),
+    "reply": ((Replier,), "send", "parent"),
 }
 """By step: whose method it is, and the task in its batch that is waited for."""
 
@@ -38,9 +41,12 @@ def die(edge: str) -> None:
 def arm(edge: str) -> None:
     """Kill this process ``before-`` or ``after-`` a step of the commit."""
     when, _, step = edge.partition("-")
-    owner, name, task = EDGES[step]
-    real: Callable[..., Awaitable[Any]] = getattr(owner, name)
+    owners, name, task = EDGES[step]
+    for owner in owners:
+        setattr(owner, name, _armed(getattr(owner, name), edge, when, task))
 
+
+def _armed(real: Callable[..., Awaitable[Any]], edge: str, when: str, task: str) -> Callable[..., Awaitable[Any]]:
     async def armed(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         ours = f"name='{task}'" in repr(batch)
         if ours and when == "before":
@@ -50,7 +56,7 @@ def arm(edge: str) -> None:
             die(edge)
         return answer
 
-    setattr(owner, name, armed)
+    return armed
 
 
 async def main() -> None:

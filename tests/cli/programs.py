@@ -13,7 +13,7 @@ PATIENCE = 40.0
 
 SHOP = """
 import asyncio, os, time
-from brokerkit import App, Context, GiveUp, Queue
+from brokerkit import App, Context, GiveUp, Queue, Retry
 
 app = App("sqlite:///shop.db", name="shop")
 payments = Queue("payments", priorities=3)
@@ -36,6 +36,11 @@ async def refuse(order: str) -> None:
     raise GiveUp("the card is \\x1b[31mrefused")
 
 
+@app.task(retry=Retry.none())
+async def fail() -> None:
+    raise LookupError("nothing to be found")
+
+
 @app.task
 async def sleep(seconds: float) -> None:
     journal("asleep")
@@ -51,6 +56,17 @@ async def sleep(seconds: float) -> None:
 async def block(seconds: float) -> None:
     journal("blocking")
     time.sleep(seconds)
+"""
+
+WITHOUT = """
+import sys
+
+package = sys.argv.pop(1)
+sys.modules[package] = None  # importing it fails
+sys.path.insert(0, "")
+from brokerkit.cli import main
+
+main()
 """
 
 SEND = """
@@ -127,13 +143,14 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, *arguments: str) -> Iterator[Running]:
-    """Start a command; it is killed at the end if it still runs."""
+def running(directory: Path, *arguments: str, without: str | None = None) -> Iterator[Running]:
+    """Start a command, where a package is not installed if one is named; it is killed at the end if it still runs."""
     log = directory / "output"
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [*COMMAND, *arguments], cwd=directory, env=environment(), stdin=subprocess.DEVNULL,
+            [*COMMAND, *arguments] if without is None else [sys.executable, "-c", WITHOUT, without, *arguments],
+            cwd=directory, env=environment(), stdin=subprocess.DEVNULL,
             stdout=output, stderr=output, start_new_session=True,
         ) as process,
     ):  # fmt: skip

@@ -29,6 +29,8 @@ from tests.cli.programs import run
         ("wrong", "SyntaxError"),
         ("needy", "No module named 'absent' (needy.py, line 1)"),
         ("leaving", "SystemExit"),
+        ("mistaken", "no broker is known for 'shop.db'"),
+        ("mistaken", "(mistaken.py, line 2); correct it"),
         ("queue", "rename your queue.py"),
     ],
 )
@@ -38,9 +40,22 @@ def test_a_wrong_app_is_one_line(shop: Path, target: str, words: str) -> None:
     (shop / "needy.py").write_text("import absent\n")
     (shop / "leaving.py").write_text("raise SystemExit(0)\n")
     (shop / "queue.py").write_text("app = 1\n")
+    (shop / "mistaken.py").write_text("from brokerkit import App\napp = App('shop.db')\n")
     done = run(shop, "worker", target)
     assert done.returncode == ExitCode.USAGE
     assert_one_line(done.stderr, words)
+
+
+def test_a_package_that_cannot_be_discovered_and_a_lifespan_that_fails_are_one_line(shop: Path) -> None:
+    done = run(shop, "worker", "shop", "--discover", "jobs")
+    assert done.returncode == ExitCode.USAGE
+    assert_one_line(done.stderr, "discover('jobs'): there is no module jobs")
+    (shop / "down.py").write_text(
+        "from shop import app\n@app.lifespan\ndef pool():\n    raise OSError('postgres is down')\n    yield\n"
+    )
+    done = run(shop, "worker", "down")
+    assert done.returncode == ExitCode.FAILED
+    assert_one_line(done.stderr, "down.pool failed, so the worker takes no messages: OSError: postgres is down")
 
 
 def test_a_wrong_app_is_reported_once_by_several_processes(shop: Path) -> None:
@@ -135,3 +150,10 @@ def assert_one_line(text: str, words: str) -> None:
     assert words in text
     assert len(text.strip().splitlines()) == 1, text
     assert text.startswith("Error: ")
+
+
+@pytest.mark.parametrize("group", [[], ["task"], ["topology"], ["queue"]])
+def test_what_is_listed_in_a_help_is_not_cut_off(group: list[str]) -> None:
+    listed = CliRunner().invoke(commands, [*group, "--help"]).output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed

@@ -1,6 +1,7 @@
 """The worker as a process: it works, stops as it is told, and is replaced when it dies."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -10,19 +11,43 @@ from pathlib import Path
 import pytest
 
 from brokerkit.cli.errors import ExitCode
+from brokerkit.cli.logs import JsonFormatter
 from tests.cli.programs import Running, run, running, send
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_worker_runs_a_task_and_ends_on_sigterm(shop: Path) -> None:
-    with running(shop, "worker", "shop:app", "--concurrency", "2", "--sync-threads", "1") as worker:
+    with running(shop, "worker", "shop:app", "--concurrency", "2", "--log-level", "INFO") as worker:
         worker.logged("ready: app shop on sqlite")
+        worker.logged(f" in {shop / 'shop.db'}, 2 slots")
         task_id = send(shop, "note", "hello")
         worker.journaled("hello")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.wait() == ExitCode.DONE
     assert run(shop, "task", "status", task_id, "--app", "shop").stdout.startswith("SUCCESS")
+
+
+def test_what_a_handler_raises_has_no_other_context_than_its_own(shop: Path) -> None:
+    with running(shop, "worker", "shop", without="uvloop") as worker:
+        worker.logged("ready")
+        task_id = send(shop, "fail")
+        worker.logged("is dead-lettered")
+        assert worker.log.count("Traceback") == 1
+        assert "During handling" not in worker.log
+    shown = run(shop, "task", "status", task_id, "--app", "shop").stdout
+    assert "the last one's traceback" in shown
+    assert shown.endswith("  LookupError: nothing to be found\n")
+
+
+def test_a_worker_whose_broker_nobody_else_can_reach_says_so(shop: Path) -> None:
+    (shop / "alone.py").write_text(
+        "from brokerkit import App\napp = App('memory://')\n@app.task\nasync def say() -> None: ...\n"
+    )
+    with running(shop, "worker", "alone") as worker:
+        worker.logged("nobody else can send to it; give the app a broker that is shared")
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.wait() == ExitCode.DONE
 
 
 def test_the_first_signal_lets_running_handlers_end(shop: Path) -> None:
@@ -70,6 +95,20 @@ def test_log_lines_can_be_json(shop: Path) -> None:
     assert all({"time", "level", "logger", "pid", "message"} <= set(line) for line in lines)
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_modules_of_a_package_are_imported_on_request(shop: Path, processes: str) -> None:
+    (shop / "jobs").mkdir()
+    (shop / "jobs" / "__init__.py").write_text("")
+    (shop / "jobs" / "mail.py").write_text(
+        "from brokerkit import Tasks\nfrom shop import app\ntasks = Tasks()\n"
+        "@tasks.task(queue='mail')\ndef send() -> None: ...\n@app.task(queue='letters')\ndef write() -> None: ...\n"
+    )
+    with running(shop, "worker", "shop", "--discover", "jobs", "--processes", processes) as worker:
+        worker.logged("consuming default, letters, mail, payments", int(processes))
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.wait() == ExitCode.DONE
+
+
 def test_an_unknown_queue_is_refused(shop: Path) -> None:
     done = run(shop, "worker", "shop", "--queues", "fly")
     assert done.returncode == ExitCode.USAGE
@@ -114,3 +153,8 @@ def ready(directory: Path) -> int:
     count = found["queues"][0]["ready"]
     assert isinstance(count, int)
     return count
+
+
+def test_a_json_line_tells_what_cannot_be_encoded_otherwise() -> None:
+    record = logging.LogRecord("brokerkit", logging.ERROR, __file__, 1, "half a %s", ("\ud800",), None)
+    assert json.loads(JsonFormatter().format(record))["message"] == "half a ?"

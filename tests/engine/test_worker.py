@@ -177,7 +177,7 @@ async def test_a_handle_that_is_gone_is_forgotten() -> None:
     async with app:
         kept = await work.send()
         gone = [await work.send() for _ in range(10)]
-        waiters = app._open._results._waiters
+        waiters = app._open._inbox._waiters
         assert len(waiters) == 11
         del gone
         gc.collect()

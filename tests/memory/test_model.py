@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokerkit.abilities import Cancelled
+from brokerkit.abilities import Redriven
 from brokerkit.delivery import Delivery, Lane, QueueSource
 from brokerkit.message import Message, Outgoing
 from brokerkit.outcome import ACK, RELEASE, DeadLetter, Outcome, Reason, Redeliver
@@ -79,9 +79,10 @@ class Run:
 
     async def cancel(self, number: int, _: int) -> None:
         holding = {delivery.message.id for delivery in self.held if not delivery.lost}
-        answer = await self.transport.cancel(str(number), None)
-        assert (answer is Cancelled.REMOVED) == (str(number) in self.alive - holding)
-        if answer is Cancelled.REMOVED:
+        answer = await self.transport.cancel(str(number))
+        assert (answer.message is not None) == (str(number) in self.alive)
+        assert answer.held == (str(number) in holding)
+        if answer.message is not None and not answer.held:
             self.alive.remove(str(number))
 
     async def disconnect(self, _: int, __: int) -> None:
@@ -89,7 +90,10 @@ class Run:
         assert all(delivery.lost for delivery in self.held)
 
     async def redrive(self, _: int, __: int) -> None:
-        assert await self.transport.redrive("q") == len(self.dead)
+        async with self.transport.dead_letters("q") as view:
+            there = await view.next(1000)
+            assert {entry.dead.message.id for entry in there} == self.dead
+            assert await view.redrive(there) == [Redriven.DONE] * len(there)
         self.alive |= self.dead
         self.dead.clear()
 
@@ -111,7 +115,7 @@ class Run:
 
 
 @given(st.lists(STEPS, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_message_is_in_exactly_one_place(steps: list[tuple[str, int, int]]) -> None:
     async def main() -> None:
         clock = VirtualClock()

@@ -28,7 +28,7 @@ def test_a_queue_with_only_a_name_has_the_documented_defaults() -> None:
     assert (queue.bindings, queue.type, queue.priorities, queue.strict, queue.weights) == ((), "quorum", 1, False, None)
     assert (queue.max_wait, queue.retry, queue.max_deliveries, queue.dead_letter) == (None, None, 5, True)
     assert (queue.max_length, queue.message_ttl, queue.timeout) == (None, None, None)
-    assert (queue.single_active, queue.mode, queue.rabbitmq, queue.redis) == (False, "own", None, None)
+    assert (queue.single_active, queue.mode, queue.rabbitmq, queue.redis) == (False, None, None, None)
 
 
 def test_an_exchange_with_only_a_name_is_direct_and_durable() -> None:

@@ -84,7 +84,7 @@ def test_an_exchange_that_is_declared_already_is_not_added_again() -> None:
 def test_an_exchange_that_was_declared_differently_is_added_so_that_validation_sees_it() -> None:
     topology = Topology("t", [Exchange("orders")], [Queue("q", [Exchange("orders", "topic").bind("a")])])
     (line,) = problems(with_exchanges(topology))
-    assert line == "exchanges.orders: declared twice, with different type; keep one"
+    assert str(line) == "exchanges.orders: declared twice, with different type; keep one"
 
 
 def test_bindings_read_from_a_file_add_nothing() -> None:

@@ -79,13 +79,3 @@ def test_the_router_agrees_with_the_reference_for_any_topology(topology: Topolog
         route = router.route(start, key, given_headers)
         assert route == tuple(sorted(reference_route(topology, start, key, given_headers)))
         assert router.route(start, key, given_headers) == route
-
-
-@given(topologies(), keys, headers)
-def test_the_last_line_of_an_explanation_is_the_route(
-    topology: Topology, key: str, given_headers: dict[str, object]
-) -> None:
-    router, start = Router(topology), topology.exchanges[0].name
-    route = router.route(start, key, given_headers)
-    last = router.explain(start, key, given_headers)[-1]
-    assert last == (f"delivered to {', '.join(route)}" if route else "unroutable: it reaches no queue and no log")

@@ -3,8 +3,20 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 
-from brokerkit.errors import TopologyConflict
-from brokerkit.topology import Binding, Exchange, Group, Log, Mode, Queue, RabbitMQOptions, Retry, Topology, union
+from brokerkit.errors import TopologyConflict, TopologyError
+from brokerkit.topology import (
+    Binding,
+    DeadLetter,
+    Exchange,
+    Group,
+    Log,
+    Mode,
+    Queue,
+    RabbitMQOptions,
+    Retry,
+    Topology,
+    union,
+)
 from tests.topology.strategies import agreeing_fragments
 
 
@@ -157,3 +169,17 @@ def test_the_union_has_every_binding_of_every_fragment(fragments: list[Topology]
     for fragment in fragments:
         for queue in fragment.queues:
             assert set(queue.bindings) <= merged[queue.name]
+
+
+def test_a_circle_of_dead_letters_that_only_two_apps_together_make_is_refused() -> None:
+    one = Topology("one", queues=[Queue("a", dead_letter=DeadLetter("b"))])
+    two = Topology("two", queues=[Queue("b", dead_letter=DeadLetter("a"))])
+    with pytest.raises(TopologyError, match="a dead letter comes back to its queue, a -> b -> a; set dead_letter=Fal"):
+        union([one, two])
+
+
+def test_a_circle_of_alternates_that_only_two_apps_together_make_is_refused() -> None:
+    one = Topology("one", [Exchange("a", alternate="b")])
+    two = Topology("two", [Exchange("b", alternate="a")])
+    with pytest.raises(TopologyError, match="alternates in a circle, a -> b -> a"):
+        union([one, two])

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
@@ -21,6 +21,7 @@ from brokerkit.topology import (
 from tests.topology.strategies import topologies
 
 ORDERS = Exchange("orders", "topic")
+CODES = {f"BK{number:03}" for number in range(5, 14)}
 FANCY = Exchange("fancy", "headers")
 
 
@@ -52,7 +53,7 @@ def test_all_problems_come_in_one_error_each_with_its_path() -> None:
         validate(topology)
     assert caught.value.problems == (
         "queues.payments.max_deliveries: takes a number >= 1, not 0",
-        "queues.payments.bindings[0]: exchange 'ordes' is not declared; did you mean 'orders'?",
+        "queues.payments.bindings[0].exchange: exchange 'ordes' is not declared; did you mean 'orders'?",
     )
 
 
@@ -83,8 +84,8 @@ def test_all_problems_come_in_one_error_each_with_its_path() -> None:
         (Topology("t", queues=[Queue("a")], logs=[Log("a")]), "logs.a", "a queue has the same name"),
         # references
         (queue_topology(Queue("a", [Binding("")])), "queues.a.bindings[0]", "default exchange"),
-        (Topology("t", logs=[Log("a", [Binding("x")])]), "logs.a.bindings[0]", "'x' is not declared; declare it"),
-        (Topology("t", [Exchange("a", bindings=[Binding("x")])]), "exchanges.a.bindings[0]", "'x' is not declared"),
+        (Topology("t", logs=[Log("a", [Binding("x")])]), "logs.a.bindings[0].exchange", "'x' is not declared; declare"),
+        (Topology("t", [Exchange("a", bindings=[Binding("x")])]), "exchanges.a.bindings[0].exchange", "'x' is not"),
         (Topology("t", [Exchange("aa", alternate="ab")]), "exchanges.aa.alternate", "'ab' is not declared"),
         (Topology("t", [Exchange("a", alternate="a")]), "exchanges.a.alternate", "circle, a -> a"),
         (Topology("t", groups=[Group("a", "g")]), "groups.a@g.log", "log 'a' is not declared"),
@@ -165,18 +166,30 @@ def test_all_problems_come_in_one_error_each_with_its_path() -> None:
         ),
         (
             queue_topology(Queue("a", [FANCY.bind(headers={"a": [1]})])),  # type: ignore[dict-item]
-            "queues.a.bindings[0].headers[...]",
+            "queues.a.bindings[0].headers.a",
             "got array",
         ),
         (
-            Topology("t", logs=[Log("a")], groups=[Group("a", "g", "first")]),  # type: ignore[arg-type]
+            Topology("t", logs=[Log("a")], groups=[Group("a", "g", "first")]),
             "groups.a@g.start",
-            "one of latest, earliest",
+            "takes latest, earliest, a time with its zone",
+        ),
+        (
+            Topology("t", logs=[Log("a", history=True)], groups=[Group("a", "g", "2026-01-31T00:00:00")]),
+            "groups.a@g.start",
+            "not '2026-01-31T00:00:00'",
+        ),
+        (
+            Topology("t", logs=[Log("a")], groups=[Group("a", "g", datetime(2026, 1, 31, tzinfo=UTC))]),
+            "groups.a@g.start",
+            "needs a log that keeps history",
         ),
     ],
 )
 def test_a_mistake_is_reported_at_its_path_and_alone(topology: Topology, path: str, words: str) -> None:
-    (line,) = problems(topology)
+    (found,) = problems(topology)
+    assert found.rule in CODES
+    line = str(found)
     where, what = line[: len(path) + 2], line[len(path) + 2 :]
     assert where == f"{path}: "
     assert words in what
@@ -189,8 +202,8 @@ def test_a_dead_letter_circle_over_several_queues_is_reported_once() -> None:
         Queue("a", dead_letter=DeadLetter("b")),
         Queue("outside", dead_letter=DeadLetter("a")),
     )
-    (line,) = problems(topology)
-    assert line.startswith("queues.a.dead_letter: a dead letter comes back to its queue, a -> b -> c -> a; ")
+    (found,) = problems(topology)
+    assert str(found).startswith("queues.a.dead_letter: a dead letter comes back to its queue, a -> b -> c -> a; ")
 
 
 def test_queues_of_different_types_may_share_a_dead_letter_queue_that_is_declared() -> None:
@@ -202,14 +215,14 @@ def test_queues_of_different_types_may_share_a_dead_letter_queue_that_is_declare
 
 def test_a_circle_of_alternates_is_reported_once() -> None:
     topology = Topology("t", [Exchange("b", alternate="a"), Exchange("a", alternate="b"), Exchange("c", alternate="a")])
-    (line,) = problems(topology)
-    assert line.startswith("exchanges.a.alternate: alternates in a circle, a -> b -> a; ")
+    (found,) = problems(topology)
+    assert str(found).startswith("exchanges.a.alternate: alternates in a circle, a -> b -> a; ")
 
 
 def test_a_descriptor_with_a_wrong_type_is_still_known_to_the_others() -> None:
     wrong = Exchange("orders", "topik")  # type: ignore[arg-type]
-    (line,) = problems(Topology("t", [wrong], [Queue("q", [Binding("orders", "a")])]))
-    assert line.startswith("exchanges.orders.type: ")
+    (found,) = problems(Topology("t", [wrong], [Queue("q", [Binding("orders", "a")])]))
+    assert str(found).startswith("exchanges.orders.type: ")
 
 
 def test_exchanges_may_be_bound_to_each_other_in_a_circle_as_rabbitmq_allows() -> None:
@@ -220,10 +233,10 @@ def test_exchanges_may_be_bound_to_each_other_in_a_circle_as_rabbitmq_allows() -
 
 @given(topologies())
 def test_adding_the_implied_queues_adds_no_problem(topology: Topology) -> None:
-    before = set(problems(topology))
+    before = set(map(str, problems(topology)))
     # Where owners disagree about a queue nobody declared, the one that is added cannot suit them all.
     assume(not any("shares 'parking'" in line for line in before))
-    assert set(problems(implied(topology))) <= before
+    assert set(map(str, problems(implied(topology)))) <= before
 
 
 def test_the_dead_letter_queues_of_groups_are_valid_although_their_names_contain_an_at_sign() -> None:

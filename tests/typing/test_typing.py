@@ -13,13 +13,13 @@ import pytest
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
-PROGRAMS = [HERE.parent / "api" / "programs", EXAMPLES, EXAMPLES / "web_and_worker"]
+PROGRAMS = [HERE.parent / "api" / "programs", EXAMPLES, EXAMPLES / "web_and_worker", EXAMPLES / "testing"]
 CHECKERS = ["mypy", "pyright"]
 SHORTER = [
-    (r"\b(?:brokerkit|typing|builtins)\.(?:\w+\.)*", ""),
+    (r"\b(?:brokerkit|typing|builtins|programs)\.(?:\w+\.)*", ""),
     (r"Coroutine(?:Type)?\[Any, Any, (.*)\]$", r"Coroutine[\1]"),
     (r"\bdef \(", "("),
-    (r" =(?: \w+| \.\.\.)?(?=[,)])", " = ..."),
+    (r" =(?: \w+(?:\([^()]*\))?| \.\.\.)?(?=[,)])", " = ..."),
 ]
 """How each checker's words become the same."""
 

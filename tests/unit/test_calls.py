@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerkit import App, EncodeError, Exchange, Queue, Retry, SendOptions, TaskStatus
@@ -115,7 +115,6 @@ def test_an_event_that_the_receiver_would_refuse_is_refused(payload: object, wor
         composer(limits=Limits(body=50, nesting=3)).event(payload, "orders", "")
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda name: not name.startswith("bk-")),

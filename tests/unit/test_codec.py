@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerkit.codec import Decoder, Limits, check_nesting, encode
@@ -43,20 +43,17 @@ ORDERS = st.builds(
 
 
 @BOTH
-@settings(deadline=None)
 @given(value=VALUES)
 def test_plain_values_come_back_as_they_were(content_type: str, value: Any) -> None:
     assert plain.decode(encode(value, content_type), content_type) == value
 
 
 @BOTH
-@settings(deadline=None)
 @given(order=ORDERS)
 def test_typed_values_come_back_as_they_were(content_type: str, order: Order) -> None:
     assert Decoder[Order](Order, Limits()).decode(encode(order, content_type), content_type) == order
 
 
-@settings(deadline=None)
 @given(body=st.binary(max_size=200), content_type=st.sampled_from([MSGPACK, JSON, "text/plain", "", "a;b"]))
 @example(b"\xc1", MSGPACK)
 @example(b"\xdf\xff\xff\xff\xff", MSGPACK)
@@ -68,7 +65,6 @@ def test_any_bytes_give_a_value_or_a_decode_error(body: bytes, content_type: str
 
 
 @BOTH
-@settings(deadline=None)
 @given(value=VALUES, cut=st.integers(1, 50))
 def test_a_truncated_body_is_a_decode_error(content_type: str, value: Any, cut: int) -> None:
     body = encode([value], content_type)
@@ -100,14 +96,12 @@ def scan_agrees(body: bytes, content_type: str, depth: int, limit: int) -> None:
     assert refused is (depth > limit), (body, depth, limit)
 
 
-@settings(deadline=None)
 @given(value=VALUES, limit=st.integers(0, 6))
 def test_the_depth_of_json_is_measured_right(value: Any, limit: int) -> None:
     for body in (encode(value, JSON), json.dumps(value, indent=1).encode()):
         scan_agrees(body, JSON, depth_of(value), limit)
 
 
-@settings(deadline=None)
 @given(value=VALUES, limit=st.integers(0, 6))
 def test_the_depth_of_msgpack_is_measured_right(value: Any, limit: int) -> None:
     scan_agrees(encode(value, MSGPACK), MSGPACK, depth_of(value, empty=0), limit)
@@ -116,7 +110,6 @@ def test_the_depth_of_msgpack_is_measured_right(value: Any, limit: int) -> None:
 SIZES = st.sampled_from([0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536])
 
 
-@settings(deadline=None)
 @given(size=SIZES, kind=st.sampled_from(["text", "bytes", "list", "map", "extension"]), limit=st.integers(1, 3))
 def test_every_width_of_length_is_skipped_right(size: int, kind: str, limit: int) -> None:
     filled: dict[str, Callable[[], Any]] = {
@@ -130,7 +123,6 @@ def test_every_width_of_length_is_skipped_right(size: int, kind: str, limit: int
     scan_agrees(msgspec.msgpack.encode(value), MSGPACK, depth_of(value, empty=0), limit)
 
 
-@settings(deadline=None)
 @given(body=st.binary(min_size=1, max_size=300), limit=st.integers(0, 5))
 def test_bytes_that_a_decoder_accepts_are_never_deeper_than_the_limit(body: bytes, limit: int) -> None:
     decoder: Decoder[Any] = Decoder(Any, Limits(nesting=limit))

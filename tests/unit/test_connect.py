@@ -31,6 +31,14 @@ def test_an_extra_that_is_not_installed_is_named_with_the_command_that_installs_
         ("redis://:secret@host/0", "redis://:***@host/0"),
         ("amqp://user:pa@ss@host/", "amqp://user:***@host/"),
         ("sqlite:///shop.db", "sqlite:///shop.db"),
+        (
+            "amqp://host/?management=http://me:secret@api&heartbeat=5",
+            "amqp://host/?management=http://me:***@api&heartbeat=5",
+        ),
+        (
+            "amqp://me:secret@host/?management=http%3A%2F%2Fme%3Asecret%40api",
+            "amqp://me:***@host/?management=http://me:***@api",
+        ),
     ],
 )
 def test_a_password_is_never_shown(url: str, shown: str) -> None:

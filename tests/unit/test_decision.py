@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brokerkit.errors import DecodeError, GiveUp, RetryLater
-from brokerkit.handlers import Handler
+from brokerkit.handlers.handler import Handler
 from brokerkit.message import Message
 from brokerkit.outcome import DeadLetter, Outcome, Reason, Redeliver
 from brokerkit.records import TaskStatus
@@ -70,6 +70,7 @@ def dead(reason: Reason) -> DeadLetter:
         (RetryLater(7), 9, Retry.fixed(max_retries=9), Redeliver(7, 10, 1), False),
         (RetryLater(7, counted=False), 1, Retry.none(), Redeliver(7, 1, 2), False),
         (RetryLater(7, counted=False), 99, Retry.none(), Redeliver(7, 99, 2), False),
+        (RetryLater(0, counted=False), 99, Retry.none(), Redeliver(0.1, 99, 2), False),
     ],
 )
 def test_what_becomes_of_a_failed_attempt(

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerkit import ConfigurationError, Context, DecodeError, EncodeError
 from brokerkit.codec import Limits
+from brokerkit.handlers.signature import EventSignature, Parameters, Signature
 from brokerkit.message import JSON, MSGPACK
-from brokerkit.signature import EventSignature, Parameters, Signature
 
 
 async def charge(ctx: Context, order_id: str, amount: float = 1.0, *, note: str | None = None) -> str:
@@ -72,7 +72,6 @@ ARGUMENTS = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(ARGUMENTS)
 def test_binding_agrees_with_an_ordinary_call(arguments: tuple[list[int], dict[str, int]]) -> None:
     args, kwargs = arguments
@@ -80,7 +79,6 @@ def test_binding_agrees_with_an_ordinary_call(arguments: tuple[list[int], dict[s
 
 
 @pytest.mark.parametrize("content_type", [MSGPACK, JSON])
-@settings(deadline=None)
 @given(order_id=st.text(), amount=st.floats(allow_nan=False, allow_infinity=False), note=st.none() | st.text())
 def test_arguments_come_back_by_name(content_type: str, order_id: str, amount: float, note: str | None) -> None:
     parameters = Parameters(signature_of(charge), Limits())
