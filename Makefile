@@ -2,7 +2,7 @@
 
 PYTHON ?=
 TESTS ?=
-JOBS ?= 2
+JOBS ?= 6
 BENCH ?=
 
 VENV := .venv
@@ -29,7 +29,7 @@ check: $(VENV)/.dev  ## lint, format, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -qq tests/architecture
 
-bench: $(VENV)/.dev  ## measure speed, about 6 minutes; BENCH="--quick" or "--only latency" is quicker
+bench: $(VENV)/.dev  ## measure speed, about 15 minutes; BENCH="--quick" or "--only latency" is quicker
 	@$(BIN)/python -m tests.bench --json bench.json $(BENCH)
 
 format: $(VENV)/.dev  ## format, and fix what the linter can
