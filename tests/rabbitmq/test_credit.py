@@ -107,6 +107,14 @@ def test_after_giving_back_nothing_is_raised_for_a_while_and_for_longer_each_tim
     assert credit.decide(wanted=9, waiting=0, now=60.0).step is Step.RAISE
 
 
+def test_one_of_several_lanes_is_raised_after_giving_back_too_but_to_no_more_than_is_asked_for() -> None:
+    credit = consuming(5, delivered=5, several=True)
+    credit.gave_back(now=0.0)
+    assert credit.decide(wanted=2, waiting=0, now=1.0).step is Step.RAISE
+    credit.raised(now=1.0)
+    assert credit.decide(wanted=2, waiting=0, now=1.0) == Move(Step.START, 2)
+
+
 def test_giving_back_long_ago_is_forgiven() -> None:
     credit = consuming(5, delivered=5)
     credit.gave_back(now=0.0)

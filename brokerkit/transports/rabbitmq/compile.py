@@ -124,6 +124,7 @@ def _queue(queue: Queue, grave: bool, binder: Binder) -> Plan:
         single_active=queue.single_active,
         native_priority=native,
         slots=ladder.slots(queue.retry),
+        strict=queue.strict,
     )
     queues = tuple(QueuePlan(name, arguments, queue.mode or "own", backstop) for name in lanes)
     own = Plan(queues=(*queues, *rooms), sources={queue.name: source})

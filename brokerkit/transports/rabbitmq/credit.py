@@ -24,7 +24,8 @@ KEEP = 1.0
 _PENALTY = 5.0
 _LONGEST_PENALTY = 60.0
 """Seconds without a raise after giving something back; they double each time, so that a worker that asks for much,
-then for little, does not go round in circles."""
+then for little, does not go round in circles. One of several lanes is raised all the same, to no more than is asked
+for: a less urgent one would run meanwhile."""
 _FORGIVEN = 10.0
 """So many penalties after the last time, it counts as the first time again."""
 
@@ -121,7 +122,7 @@ class Credit:
     def raised(self, now: float) -> None:
         """The consumer has made way for one with more."""
         self._raised_at = now
-        self._grow = self._limit * 2 if self._several else 0
+        self._grow = self._limit * 2 if self._several and now >= self._given_back_at + self._penalty else 0
         self.stopped()
 
     def gave_back(self, now: float) -> None:
@@ -162,5 +163,6 @@ class Credit:
         # As long as the broker has not filled it, more room would not bring more messages.
         if wanted <= 0 or not self._full or enough <= self._limit:
             return Move(Step.NOTHING)
-        left = max(self._raised_at + self._every, self._given_back_at + self._penalty) - now
+        penalty = float("-inf") if self._several else self._given_back_at + self._penalty
+        left = max(self._raised_at + self._every, penalty) - now
         return Move(Step.NOTHING, again=left) if left > 0 else Move(Step.RAISE)

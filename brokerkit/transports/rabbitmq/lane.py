@@ -18,6 +18,7 @@ from brokerkit.transports.rabbitmq.credit import Credit, Move, Step
 from brokerkit.transports.rabbitmq.errors import NOT_FOUND, closed_by, while_running
 from brokerkit.transports.rabbitmq.frames import ack_frame, dead_letter_frame, requeue_frame
 from brokerkit.transports.rabbitmq.plan import SourcePlan
+from brokerkit.transports.rabbitmq.remaining import Remaining
 
 if TYPE_CHECKING:
     from brokerkit.transports.rabbitmq.broker import RabbitmqBroker
@@ -27,11 +28,7 @@ _log = logging.getLogger("brokerkit.rabbitmq")
 _PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 """Seconds before a channel that failed is opened again; they double while it fails at once."""
-_FIRST_MESSAGES = 0.25
-"""Seconds to wait for what was ready when a lane of several began to be read, so that the most urgent come first."""
 _CLOSE_WITHIN = 5.0
-_REFILL_WITHIN = 0.05
-"""Seconds that the broker gets to push more into a lane with room; after that the lane is taken to be empty."""
 _MOVED = b"bk-moved"
 
 
@@ -71,12 +68,12 @@ class LaneConsumer:
         self.queue = self.reading = source.lanes[level]
         self.epoch = 0
         self.held: dict[int, Delivery] = {}
-        self.priming = False
         self.ended = False
         self._broker, self._wake, self._hand_back = broker, wake, hand_back
         self._credit = Credit(broker.prefetch, several=len(source.lanes) > 1, fixed=source.single_active)
         self._several = len(source.lanes) > 1
-        self._refilled_by = 0.0
+        self._remaining = Remaining()
+        self._ask_at: float | None = None
         self._acks = Acks()
         self._waiting: deque[Pushed] = deque()
         self._channel: LinkChannel | None = None
@@ -97,8 +94,8 @@ class LaneConsumer:
         self._newest = tag
         self._acks.delivered(tag)
         self._credit.delivered()
-        if self._credit.full:
-            self._refilled_by = 0.0
+        if self._several and self._credit.full:
+            self._remaining.unknown()
         self._waiting.append(Pushed(tag, redelivered, exchange, routing_key, header, body))
 
     def confirmed(self, tag: int, multiple: bool, ok: bool) -> None: ...
@@ -111,9 +108,8 @@ class LaneConsumer:
         self._changed.set()
 
     def fed(self) -> None:
-        if not self.priming:
-            self._wake()
-        if self.priming or not self._receiving:
+        self._wake()
+        if not self._receiving:
             self._changed.set()
 
     # What the subscription asks
@@ -123,18 +119,15 @@ class LaneConsumer:
         """How many were pushed and are not taken."""
         return len(self._waiting)
 
-    def refills(self) -> float:
-        """Seconds within which more may come, though nothing waits here; 0 when the broker has no more."""
-        if self._waiting:
-            return 0.0
-        if self._credit.full and self._changed.is_set():
-            return _REFILL_WITHIN  # it is about to be raised
-        if not self._refilled_by:
-            return 0.0
-        left = self._refilled_by - self._broker.clock.monotonic()
-        if left <= 0:
-            self._refilled_by = 0.0
-        return max(left, 0.0)
+    def more(self) -> float:
+        """Seconds for which the less urgent lanes should wait for what the broker may have beyond what waits here."""
+        return self._remaining.wait(self._broker.clock.monotonic()) if self._several else 0.0
+
+    def inquire(self) -> None:
+        """Find out whether the broker has more; whoever takes is woken then."""
+        if self._ask_at is None:
+            self._ask_at = self._remaining.ask_at(self._broker.clock.monotonic())
+            self._changed.set()
 
     @property
     def unsettled(self) -> int:
@@ -151,8 +144,6 @@ class LaneConsumer:
         if self._waiting and self._credit.consuming:
             return
         move = self._credit.decide(count - len(self._waiting), 0, self._broker.clock.monotonic())
-        if move.step is not Step.NOTHING and self._several and self._channel is not None:
-            self.priming = True
         if move.step is not Step.NOTHING or move.again is not None:
             self._changed.set()
 
@@ -214,8 +205,8 @@ class LaneConsumer:
         if self._left is not None:
             self._changed.set()
         filled = self._credit.settled(sum(tag > self._before for tag in tags))
-        if filled and self._several:
-            self._refilled_by = self._broker.clock.monotonic() + _REFILL_WITHIN
+        if filled:
+            self._remaining.unknown()
         return channel.write(b"".join([frame(channel.number, *each) for each in frames]))
 
     # Pausing and ending
@@ -257,7 +248,8 @@ class LaneConsumer:
             except BrokerkitError as error:  # also a conflict: the queues of others go on
                 if not self._closing:
                     _log.warning("queue %s is not consumed for now: %s", self.queue, error)
-            self._primed()
+            self._remaining.out_of_reach()
+            self._wake()
             lived = self._broker.clock.monotonic() - started
             pause = _PAUSE if lived > _LONGEST_PAUSE else pause
             await self._rest(pause)
@@ -307,6 +299,7 @@ class LaneConsumer:
         channel = await link.channel(self)
         self._cancelled = self._looking = False
         self._channel = channel
+        self._remaining.unknown()
         channel.on_closed(self._dropped)
         return channel
 
@@ -325,17 +318,30 @@ class LaneConsumer:
             case Step.START:
                 await self._start(channel, move.prefetch)
             case Step.RAISE:
-                self.priming = self._several
                 await self._cancel(channel)
                 self._credit.raised(self._broker.clock.monotonic())
             case Step.GIVE_BACK:
                 await self._give_back(channel)
             case Step.NOTHING:
-                if self.priming:  # what was to be done when somebody asked is no longer needed
-                    self._primed()
-                heartbeat = self._broker.server.options.heartbeat
-                if not await self._change(min(move.again or heartbeat, heartbeat)) and move.again is None:
-                    await self._check(channel)
+                await self._idle(channel, move.again)
+
+    async def _idle(self, channel: LinkChannel, again: float | None) -> None:
+        """Wait for a change, but look again after so many seconds. Meanwhile answer what was asked of us, and now and
+        then ask whether our consumer lives."""
+        heartbeat = self._broker.server.options.heartbeat
+        ask = heartbeat if self._ask_at is None else self._ask_at - self._broker.clock.monotonic()
+        if ask <= 0:
+            await self._inquire(channel)
+        elif not await self._change(min(again or heartbeat, heartbeat, ask)) and again is None and ask >= heartbeat:
+            await self._check(channel)
+
+    async def _inquire(self, channel: LinkChannel) -> None:
+        """Ask whether the broker has more."""
+        after = self._remaining.asked_after
+        found = await channel.rpc.queue_declare(self.reading, passive=True)
+        self._remaining.told(found.message_count or 0, after, self._broker.clock.monotonic())
+        self._ask_at = None
+        self._wake()
 
     async def _follow(self, channel: LinkChannel) -> None:
         """Read where our queue is read now. Until what the other one has given us is settled, a consumer of the marker
@@ -384,34 +390,14 @@ class LaneConsumer:
         return self._credit.decide(self._asked - waiting, waiting, self._broker.clock.monotonic())
 
     async def _start(self, channel: LinkChannel, prefetch: int) -> None:
-        ready = 0
+        self._remaining.unknown()
         if self._several:
-            found = await channel.rpc.queue_declare(self.reading, passive=True)
-            ready = found.message_count or 0
+            await self._inquire(channel)
         await channel.rpc.basic_qos(prefetch_count=prefetch)
         self._consumers += 1
         self._before = self._newest
         self._credit.started(prefetch)
         await channel.consume(self.reading, self._tag())
-        if self._several:
-            await self._first_messages(min(ready, prefetch))
-
-    async def _first_messages(self, count: int) -> None:
-        """Wait a little for what was ready, then let everything be taken."""
-        try:
-            async with asyncio.timeout(_FIRST_MESSAGES):
-                while self._newest - self._before < count and self._credit.consuming:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            pass  # somebody else has got them
-        finally:
-            self._primed()
-            self._changed.set()
-
-    def _primed(self) -> None:
-        self.priming = False
-        self._wake()
 
     def _tag(self) -> str:
         return f"bk.{self.epoch}.{self._consumers}"
@@ -470,7 +456,8 @@ class LaneConsumer:
         self._acks = Acks()
         self._credit.stopped()
         self._waiting.clear()
-        self.priming = False
+        self._remaining.unknown()
+        self._ask_at = None
         held, self.held = self.held, {}
         for delivery in held.values():
             delivery.lose()

@@ -101,6 +101,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
         single_active: Only one consumer at a time receives.
         native_priority: The broker orders the messages of the one queue by AMQP priority.
         slots: Delays in milliseconds that its retry policy asks for, each worth a queue of its own.
+        strict: Nothing of a lane is taken while a more urgent one has something.
     """
 
     key: str
@@ -114,6 +115,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     single_active: bool = False
     native_priority: bool = False
     slots: frozenset[int] = frozenset()
+    strict: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):

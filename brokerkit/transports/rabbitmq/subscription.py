@@ -42,6 +42,7 @@ class RabbitmqSubscription:
         ]
         self._tasks = [broker.background.spawn(lane.run(), f"queue {lane.queue}") for lane in self.lanes]
         self._woken: asyncio.Future[None] | None = None
+        self._patience = 0.0
         self._paused = self._closed = False
 
     async def receive(self, limit: Mapping[Lane, int], most: Mapping[str, int] | None = None) -> list[Delivery]:
@@ -58,7 +59,7 @@ class RabbitmqSubscription:
                     for lane, _ in asked:
                         lane.answered()
                     return found
-                await self._wait(max((lane.refills() for lane, _ in asked), default=0.0))
+                await self._wait(self._patience)
         except BaseException:
             self._unask(asked)
             raise
@@ -66,29 +67,41 @@ class RabbitmqSubscription:
         return []
 
     def _take(self, asked: Sequence[tuple[LaneConsumer, int]], bounds: dict[str, int]) -> list[Delivery]:
+        """What is at hand, the most urgent first."""
         found: list[Delivery] = []
-        # A lane that is about to get more must not be overtaken by the less urgent ones of its source.
-        behind = {lane.source.key for lane, _ in asked if lane.priming}
+        above: dict[str, list[LaneConsumer]] = {}  # those of a source of which nothing is left here
         now = self._clock.now()
+        self._patience = 0.0
         for lane, count in asked:
             key = lane.source.key
-            if key in behind:
-                continue
+            if lane.waiting:
+                if key in above and self._overtakes(above[key], ask=not found):
+                    continue
+                bound = bounds.get(key, count)
+                taken = lane.take(min(count, bound), now)
+                if key in bounds:
+                    bounds[key] = bound - len(taken)
+                found += taken
+                if not lane.source.strict:
+                    continue
             if not lane.waiting:
-                if lane.refills():
-                    behind.add(key)
-                continue
-            bound = bounds.get(key, count)
-            taken = lane.take(min(count, bound), now)
-            if key in bounds:
-                bounds[key] = bound - len(taken)
-            found += taken
+                above.setdefault(key, []).append(lane)
         return found
 
-    async def _wait(self, refill: float) -> None:
-        """Until woken; no longer than a lane may take to get more, if one may."""
+    def _overtakes(self, above: Sequence[LaneConsumer], *, ask: bool) -> bool:
+        """Whether more urgent lanes may get more, which should come first. If nothing else is found, the broker is
+        asked."""
+        waits = [(lane, seconds) for lane in above if (seconds := lane.more())]
+        if ask:
+            for lane, seconds in waits:
+                lane.inquire()
+                self._patience = max(self._patience, seconds)
+        return bool(waits)
+
+    async def _wait(self, seconds: float) -> None:
+        """Until woken, or for so many seconds if they are not 0."""
         self._woken = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_later(refill, self._wake) if refill > 0 else None
+        timer = self._clock.call_later(seconds, self._wake) if seconds > 0 else None
         try:
             await self._woken
         finally:
