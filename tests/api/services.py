@@ -53,10 +53,10 @@ def _lines(log: Path) -> list[str]:
 @contextmanager
 def _worker(folder: Path, target: str, url: str, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-W", "error", "-m", "brokerkit", "worker", target, *options]
+    # Unbuffered, a line and its end would be written one after the other, and another process might come between.
+    env = {**os.environ, "BROKERKIT_URL": url, "PYTHONUNBUFFERED": ""}
     with log.open("a") as output:  # whoever writes, writes at the end
-        worker = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, "BROKERKIT_URL": url}, stdout=output, stderr=subprocess.STDOUT
-        )
+        worker = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield worker
         worker.terminate()

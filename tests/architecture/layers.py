@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tests.architecture.sources import PACKAGE, Module
 
 LAYERS = {
-    "data": "message delivery outcome errors clock codec wire ids records topology tls fingerprint",
+    "data": "message delivery outcome errors clock deadlines codec wire ids records topology tls fingerprint",
     "contracts": "transport abilities store dialect checkup planning",
     "policy": "retry lanes calls options context handlers middleware replies",
     "engine": "publisher worker schedule workflow supervisor insisting",

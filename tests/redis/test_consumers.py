@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import pytest
@@ -96,6 +97,24 @@ async def _member(harness: RedisHarness, b: Bench, got: Counter[str]) -> None:
                 continue
             got.update(each.message.id for each in found)
             await reader.settle(ACK, *found)
+
+
+async def test_what_is_handed_to_one_who_has_gone_is_delivered_to_another_as_if_never_handed(server: Server) -> None:
+    harness = RedisHarness(server.url)
+    async with bench(harness) as b, AsyncExitStack() as stack:
+        for _ in range(5):
+            doomed = await stack.enter_async_context(harness.connect())
+            reader = await stack.enter_async_context(b.reader(transport=doomed))
+            await reader.nothing("nothing is sent yet")
+            await harness.crash(doomed)
+        waiting = stream_of(b).removesuffix("0") + "waiting"
+        assert server.ask("ZCARD", waiting) == 5
+        (sent,) = await b.send_some(1)
+        assert server.ask("ZCARD", waiting) == 0
+        async with b.reader() as reader:
+            delivery = await reader.one()
+            assert (delivery.message.id, delivery.deliveries) == (sent.id, 1)
+            await reader.settle(ACK, delivery)
 
 
 async def test_what_somebody_else_deletes_is_said_to_be_lost_and_takes_nothing_with_it(

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from brokerkit.clock import SystemClock
+from brokerkit.deadlines import TimeLimits
 from brokerkit.errors import BrokerBlocked, ConnectionLost, TransportError
 from brokerkit.transport import Published
 from brokerkit.transports.rabbitmq.connection import Connection
@@ -45,6 +47,7 @@ class Publisher:
         self._connection = connection
         self._window = window
         self._turn = asyncio.Lock()
+        self._limits = TimeLimits(SystemClock())
         self._outlet: Outlet | None = None
         self._wanted = 0
         self._bell: asyncio.Future[None] | None = None
@@ -78,7 +81,7 @@ class Publisher:
         batch = Batch(items)
         why: TransportError | None = None
         try:
-            async with asyncio.timeout(deadline):
+            with self._limits.within(deadline):
                 await self._deliver(batch)
         except TimeoutError:
             why = self._why()

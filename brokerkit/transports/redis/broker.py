@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from brokerkit.clock import Clock
+from brokerkit.deadlines import TimeLimits
 from brokerkit.errors import ConnectFailed, ConnectionLost, TransportError
 from brokerkit.store import Retention
 from brokerkit.topology import Topology
@@ -69,13 +70,14 @@ class RedisBroker:
         self.servers = servers(location, "brokerkit", greet=self._greet)
         self.asking = Insistent(self.servers, location.login.command_timeout)
         self.hearing = Hearing(location, self.keys.signals)
-        self.calls = Calls(self.servers, self.name)
+        limits = TimeLimits(clock)
+        self.calls = Calls(self.servers, self.name, limits)
         self.routes = Routes(self.asking, self.keys, self._forgotten)
         self.writer = RecordWriter(RecordKeys(self.keys), retention, index=options.index)
         self.store = Records(self.asking, self.writer)
         # Whoever waits for replicas keeps all behind him on a connection waiting.
         self._waiting = servers(location, "brokerkit-publish") if durability.waits else self.servers
-        self._publishes = Calls(self._waiting, f"{self.name}-publish") if durability.waits else self.calls
+        self._publishes = Calls(self._waiting, f"{self.name}-publish", limits) if durability.waits else self.calls
         self.publishing = Publishing(
             self._publishes,
             self.routes,

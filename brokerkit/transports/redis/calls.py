@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from brokerkit.deadlines import TimeLimits
 from brokerkit.transports.redis import keys as naming
 from brokerkit.transports.redis.insisting import insist
 from brokerkit.transports.redis.link import Argument
@@ -43,10 +44,11 @@ class Calls:
     Args:
         servers: The connections.
         process: What tells this process's calls from those of others.
+        limits: Their time limits.
     """
 
-    def __init__(self, servers: Servers, process: str) -> None:
-        self._servers, self._process = servers, process
+    def __init__(self, servers: Servers, process: str, limits: TimeLimits) -> None:
+        self._servers, self._process, self._limits = servers, process, limits
         self._lines: dict[str, _Line] = {}
 
     @property
@@ -91,7 +93,7 @@ class Calls:
         number, *more = line.begin()
         all_keys, all_args = (line.key, *keys), (number, *more, *args)
         try:
-            async with asyncio.timeout(within):
+            with self._limits.within(within):
                 while True:
                     answer = await insist(
                         self._servers, line.key, lambda: self._servers.run(script, all_keys, all_args, then=then)

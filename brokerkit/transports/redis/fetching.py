@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,6 @@ from brokerkit.delivery import Delivery, Flag, Lane
 from brokerkit.transports.redis.entries import added, read
 from brokerkit.transports.redis.holding import Seat, Token
 from brokerkit.transports.redis.link import Argument
-
-_NOW, _SIZE = struct.Struct(">d"), struct.Struct(">I")
 
 
 class Wanted(NamedTuple):
@@ -95,16 +92,15 @@ def answer(wanted: Wanted, consumers: Sequence[str], reply: Sequence[Any]) -> Fe
 def handed(seat: Seat, rest: bytes) -> list[Delivery]:
     """The delivery in what ``hand_over`` of ``lua/targets.lua`` publishes."""
     head, _, packed = rest.partition(b"\n")
-    level, _, consumer = head.partition(b" ")
-    now, at, parts = _NOW.unpack_from(packed)[0], _NOW.size, list[bytes]()
-    while at < len(packed):
-        at += _SIZE.size
-        end = at + _SIZE.unpack_from(packed, at - _SIZE.size)[0]
-        parts.append(packed[at:end])
+    level, now, entry, sizes, consumer = head.split(b" ", 4)
+    fields, at = list[bytes](), 0
+    for size in sizes.split(b","):
+        end = at + int(size)
+        fields.append(packed[at:end])
         at = end
     lane_number = 1 + [lane.level for lane in seat.lanes].index(int(level))
     found: list[Delivery] = []
-    _deliveries(found, seat, consumer.decode(), now / 1000, [lane_number, 1, [(parts[0], parts[1:])]])
+    _deliveries(found, seat, consumer.decode(), int(now) / 1000, [lane_number, 1, [(entry, fields)]])
     return found
 
 

@@ -33,7 +33,6 @@ async def insist(servers: Servers, key: Argument, call: Callable[[], Awaitable[T
     """
     pause = FIRST_PAUSE
     while True:
-        await servers.ready(key if isinstance(key, str) else str(key))
         try:
             return await call()
         except NotYet as error:
@@ -41,6 +40,7 @@ async def insist(servers: Servers, key: Argument, call: Callable[[], Awaitable[T
         except ConnectionLost:
             pass  # the connections tell of it
         await asyncio.sleep(pause)
+        await servers.ready(key if isinstance(key, str) else str(key))
         pause = min(2 * pause, LONGEST_PAUSE)
 
 

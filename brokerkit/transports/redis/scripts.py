@@ -17,15 +17,17 @@ class Script(NamedTuple):
         name: For people.
         body: Its text.
         sha: By which the server knows it.
+        hands_over: What it publishes may go straight to somebody who waits.
     """
 
     name: str
     body: bytes
     sha: str
+    hands_over: bool = False
 
 
 @cache
-def script(name: str, *parts: str, flags: str = "allow-oom") -> Script:
+def script(name: str, *parts: str, flags: str = "allow-oom", hands_over: bool = False) -> Script:
     """A script with the parts it needs.
 
     With a first line of its own (``#!lua``) a script may only touch the slot of the keys it is given. Scripts that free
@@ -34,11 +36,11 @@ def script(name: str, *parts: str, flags: str = "allow-oom") -> Script:
     head = f"#!lua flags={flags}" if flags else "#!lua"
     texts = [(_PLACE / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", *parts, name)]
     body = "\n".join((head, *texts)).encode()
-    return Script(name, body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
+    return Script(name, body, hashlib.sha1(body, usedforsecurity=False).hexdigest(), hands_over)
 
 
-PUBLISH = script("publish", "once", "records", "targets", flags="")
-REPLY = script("publish", "once", "records", "targets")
+PUBLISH = script("publish", "once", "records", "targets", flags="", hands_over=True)
+REPLY = script("publish", "once", "records", "targets", hands_over=True)
 COMMIT = script("commit", "once", "records", "targets")
 FETCH = script("fetch")
 OFFER = script("offer")

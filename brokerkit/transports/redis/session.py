@@ -271,7 +271,7 @@ class Session:
         link = self._usable()
         if asking:
             _ = link.send("ASKING")
-        asked = link.send("EVALSHA", script.sha, len(keys), *keys, *args)
+        asked = link.send("EVALSHA", script.sha, len(keys), *keys, *args, others_first=script.hands_over)
         also = link.send(*then) if then else None
         answer = await asked
         if isinstance(answer, hiredis.ReplyError):

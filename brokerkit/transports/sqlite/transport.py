@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -15,6 +14,7 @@ import msgspec
 from brokerkit.abilities import Committed, Presence, Removed, Signal, Unit
 from brokerkit.checkup import Check
 from brokerkit.clock import Clock, SystemClock
+from brokerkit.deadlines import TimeLimits
 from brokerkit.delivery import GroupSource, Source
 from brokerkit.errors import ConnectionLost, MissingCapability, TopologyError
 from brokerkit.ids import new_id
@@ -63,6 +63,7 @@ class SqliteTransport:
         self._clock = clock or SystemClock()
         self._database = Database(Path(path), self._clock, retention or Retention())
         self._lease = lease
+        self._limits = TimeLimits(self._clock)
         self._open: SqliteBroker | None = None
 
     async def __aenter__(self) -> Self:
@@ -123,7 +124,7 @@ class SqliteTransport:
         broker = self._broker
         work = broker.publish_replies if all(map(is_reply, messages)) else broker.publish
         try:
-            async with asyncio.timeout(deadline):
+            with self._limits.within(deadline):
                 return await self._database.do(work, parcels(messages))
         except TimeoutError:
             return [Published.UNKNOWN] * len(messages)

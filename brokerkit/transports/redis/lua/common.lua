@@ -19,11 +19,11 @@ local function each_waiter(waiting, lane, n, try)
     local found
     if lane then
       found = call('ZRANGEBYSCORE', waiting, lane, lane, 'LIMIT', 0, 1)[1]
+      if found then call('ZREM', waiting, found) end
     else
-      found = call('ZRANGE', waiting, 0, 0)[1]
+      found = call('ZPOPMIN', waiting)[1]
     end
     if not found then return end
-    call('ZREM', waiting, found)
     if try(string.match(found, '^%d+:(.*)/(%d+) (.*)$')) then n = n - 1 end
   end
 end

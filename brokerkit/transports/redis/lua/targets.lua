@@ -164,18 +164,19 @@ local function there(t) return t.kind ~= 'b' or call('EXISTS', t.alive) == 1 end
 
 -- Gives a single new message to somebody who waits for it, which saves the question and its answer. What gets lost on
 -- the way is found by its consumer among what it holds.
-local function hand_over(t, lane)
-  each_waiter(t.waiting, lane, 1, function(channel, subscription, consumer)
-    if not alive(t.leases, consumer) or call('PUBSUB', 'SHARDNUMSUB', channel)[2] == 0 then return false end
+local function hand_over(t, lane, among)
+  each_waiter(t.waiting, among, 1, function(channel, subscription, consumer)
+    if not alive(t.leases, consumer) then return false end
+    local head = subscription .. ' ' .. t.waiting
     local found = redis.pcall('XREADGROUP', 'GROUP', 'bk', consumer, 'COUNT', 1, 'STREAMS', t.streams[lane + 1], '>')
-    if not found or found.err then
-      call('SPUBLISH', channel, subscription .. ' ' .. t.waiting)
-      return true
+    if not found or found.err then return call('SPUBLISH', channel, head) > 0 end
+    local entry, fields, sizes = found[1][2][1][1], found[1][2][1][2], {}
+    for i, part in ipairs(fields) do sizes[i] = #part end
+    local about = table.concat({ lane, now, entry, table.concat(sizes, ','), consumer }, ' ')
+    if call('SPUBLISH', channel, head .. '\n' .. about .. '\n' .. table.concat(fields)) == 0 then
+      call('XCLAIM', t.streams[lane + 1], 'bk', PARK, 0, entry, 'RETRYCOUNT', 0, 'JUSTID') -- he is gone
+      wake(t.waiting, among, 1)
     end
-    local entry = found[1][2][1]
-    local parts = { struct.pack('>dI4c0', now, #entry[1], entry[1]) }
-    for i, part in ipairs(entry[2]) do parts[i + 1] = struct.pack('>I4c0', #part, part) end
-    call('SPUBLISH', channel, subscription .. ' ' .. t.waiting .. '\n' .. lane .. ' ' .. consumer .. '\n' .. table.concat(parts))
     return true
   end)
 end
@@ -185,12 +186,13 @@ local function announce()
   for _, t in ipairs(targets) do
     if t.kind == 'q' then
       for lane, n in pairs(t.added) do
+        local among = t.lanes > 1 and lane or nil -- where there is one lane, everybody waits for it
         if t.single then
           wake(t.waiting, nil, 1000)
         elseif n == 1 and t.light then
-          hand_over(t, lane)
+          hand_over(t, lane, among)
         else
-          wake(t.waiting, lane, n)
+          wake(t.waiting, among, n)
         end
       end
     elseif t.kind == 'l' and t.new > 0 then
