@@ -74,6 +74,8 @@ class SendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("give delay= or at=, not both")
         if self.id is not None and not 0 < len(str(self.id).encode("utf-8", "replace")) <= LONGEST_TEXT:
             raise ValueError(f"id={self.id!r:.50}: give 1 to {LONGEST_TEXT} bytes")
+        if self.at is not None and not isinstance(self.at, datetime):
+            raise TypeError(f"at={self.at!r}: give a datetime with a zone; delay= takes seconds from now")
         for name, moment in (("at", self.at), ("expires", self.expires)):
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment!r} has no time zone; use datetime.now(timezone.utc) + ...")

@@ -69,6 +69,7 @@ async def test_a_delayed_task_does_not_start_before_its_time(url: str, by: str) 
         ({"delay": 1, "at": datetime.now(UTC)}, "delay= or at=, not both"),
         ({"at": datetime(2024, 1, 1)}, "no time zone"),  # noqa: DTZ001 - that is what is refused
         ({"expires": datetime(2024, 1, 1)}, "no time zone"),  # noqa: DTZ001
+        ({"at": 1_800_000_000}, "give a datetime with a zone"),
         ({"delay": -1}, "delay=-1"),
         ({"timeout": float("nan")}, "timeout=nan"),
         ({"expires": float("inf")}, "expires=inf"),

@@ -71,13 +71,18 @@ async def _conflicts(transport: Transport, topology: Topology) -> None:
         raise AssertionError("the same queue with other attributes was accepted")
 
 
-async def an_unknown_queue_has_no_stats(harness: Harness) -> None:
+async def an_unknown_queue_has_no_stats_and_one_of_a_like_name_is_named(harness: Harness) -> None:
     async with bench(harness) as b:
-        try:
-            await b.transport.stats(harness.name("unknown"))
-        except TopologyError:
-            return
-        raise AssertionError("the stats of an unknown queue raise TopologyError")
+        assert "apply its topology" in await _refused(b.transport, "nowhere")
+        assert repr(b.queue.name) in await _refused(b.transport, b.queue.name + "s")
+
+
+async def _refused(transport: Transport, wrong: str) -> str:
+    try:
+        await transport.stats(wrong)
+    except TopologyError as error:
+        return str(error)
+    raise AssertionError("the stats of an unknown queue raise TopologyError")
 
 
 async def stats_count_what_is_there(harness: Harness) -> None:
@@ -119,7 +124,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     a_publisher_routes_to_what_other_apps_have_declared,
     what_an_earlier_apply_declared_stays,
     a_conflict_is_refused_and_changes_nothing,
-    an_unknown_queue_has_no_stats,
+    an_unknown_queue_has_no_stats_and_one_of_a_like_name_is_named,
     stats_count_what_is_there,
     stats_count_what_is_delayed_and_dead,
 )

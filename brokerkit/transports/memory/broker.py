@@ -16,6 +16,7 @@ from brokerkit.records import cancelled
 from brokerkit.store import Put, Retention
 from brokerkit.stores.memory import MemoryStore
 from brokerkit.topology import Topology, to_store, union
+from brokerkit.topology.suggestion import unknown_source
 from brokerkit.transport import INBOX_PREFIX, Published, QueueStats
 from brokerkit.transports.memory.alarms import Alarms
 from brokerkit.transports.memory.compile import Plan, QueuePlan, compile_topology
@@ -154,7 +155,7 @@ class MemoryBroker:
         """
         queue = self.queues.get(name)
         if queue is None:
-            raise TopologyError([f"queues: {name!r} is not a queue or group of this broker; apply its topology first"])
+            raise unknown_source(name, self.queues)
         return queue
 
     def stats(self, name: str) -> QueueStats:

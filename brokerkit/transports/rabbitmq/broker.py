@@ -209,7 +209,7 @@ class RabbitmqBroker:
     async def source(self, key: str) -> SourcePlan:
         """What is known or can be found out of a source. Raises ``TopologyError`` for an unknown one."""
         if key not in self.sources:
-            self._know(await discover(self.channel, key))
+            self._know(await discover(self.channel, key, self.sources))
         return self.sources[key]
 
     def is_lane(self, prepared: Prepared) -> bool:

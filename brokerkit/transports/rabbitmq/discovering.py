@@ -6,11 +6,12 @@ value it has. So the arguments are declared, corrected and declared again until 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from brokerkit.errors import TopologyConflict, TopologyError
+from brokerkit.errors import TopologyConflict
 from brokerkit.topology import MAX_PRIORITY, HeaderValue, QueueType
 from brokerkit.topology.queue import dead_letter_name
+from brokerkit.topology.suggestion import unknown_source
 from brokerkit.transports.rabbitmq import ladder
 from brokerkit.transports.rabbitmq.asking import Asking, NotPermitted, OpenChannel
 from brokerkit.transports.rabbitmq.compile import TTL_MARGIN, lane_names
@@ -19,12 +20,13 @@ from brokerkit.transports.rabbitmq.plan import QueuePlan, SourcePlan
 _MOST_ARGUMENTS = 32
 
 
-async def discover(open_channel: OpenChannel, key: str) -> SourcePlan:
+async def discover(open_channel: OpenChannel, key: str, known: Iterable[str]) -> SourcePlan:
     """The source behind a queue's name or a group's key.
 
     Args:
         open_channel: Opens a channel that may be thrown away.
         key: The key.
+        known: Keys of those that are known, for suggestions.
 
     Raises:
         TopologyError: There is no such queue.
@@ -32,7 +34,7 @@ async def discover(open_channel: OpenChannel, key: str) -> SourcePlan:
     """
     async with Asking(open_channel) as asking:
         if not await asking.exists("queue", key):
-            raise TopologyError([f"queues: {key!r} is not a queue or group of this broker; apply its topology first"])
+            raise unknown_source(key, known)
         lanes = await _lanes(asking, key)
         arguments = await _arguments(asking, key)
     return _source(key, lanes, arguments)

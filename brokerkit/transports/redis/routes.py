@@ -13,6 +13,7 @@ import msgspec
 from brokerkit.errors import TopologyConflict, TopologyError
 from brokerkit.message import Outgoing
 from brokerkit.topology import Router, Topology, implied, is_entry, start_time, to_store, union
+from brokerkit.topology.suggestion import unknown_source
 from brokerkit.transports.redis import keys as naming
 from brokerkit.transports.redis import scripts
 from brokerkit.transports.redis.compile import LogPlan, Plan, Target, compile_topology
@@ -129,7 +130,7 @@ class Routes:
         """A queue or group. Raises ``TopologyError`` for one that nobody has declared."""
         found = self.plan.targets.get(key)
         if found is None:
-            raise TopologyError([f"queues: {key!r} is not a queue or group of this broker; apply its topology first"])
+            raise unknown_source(key, self.plan.targets)
         return found
 
     def ways(self, outgoing: Outgoing) -> tuple[Ways, ...]:

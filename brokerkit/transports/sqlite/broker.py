@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from brokerkit.errors import TopologyError
 from brokerkit.topology import Topology
+from brokerkit.topology.suggestion import unknown_source
 from brokerkit.transports.sqlite import sql
 from brokerkit.transports.sqlite.database import Call, Database
 from brokerkit.transports.sqlite.keeper import Keeper
@@ -24,11 +24,6 @@ T = TypeVar("T")
 _ALL = 1 << 62
 _AT_ONCE = 500
 """Entries of a log copied in one transaction."""
-
-
-def unknown_source(key: str) -> TopologyError:
-    """What to say of a queue or group that nobody has declared."""
-    return TopologyError([f"queues: {key!r} is not a queue or group of this broker; apply its topology first"])
 
 
 class SqliteBroker:
@@ -126,7 +121,7 @@ class SqliteBroker:
         await self.do(self.routes.refresh)
         target = self.routes.plan.targets.get(source)
         if target is None:
-            raise unknown_source(source)
+            raise unknown_source(source, self.routes.plan.targets)
         return None if target.dead_letter is None else self.routes.ids[target.dead_letter]
 
     async def replay(self, log: str, group: str, since: float) -> int:

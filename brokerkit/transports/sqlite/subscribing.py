@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from brokerkit.abilities import Committed, Unit
 from brokerkit.delivery import Delivery, GroupSource, Lane, Source
-from brokerkit.transports.sqlite.broker import SqliteBroker, unknown_source
+from brokerkit.topology.suggestion import unknown_source
+from brokerkit.transports.sqlite.broker import SqliteBroker
 from brokerkit.transports.sqlite.database import Database
 from brokerkit.transports.sqlite.placing import parcels
 from brokerkit.transports.sqlite.publishing import Bundle
@@ -54,7 +55,7 @@ def subscribe(
     for source in sources:
         target = routes.plan.targets.get(source.key)
         if target is None:
-            raise unknown_source(source.key)
+            raise unknown_source(source.key, routes.plan.targets)
         number = routes.ids[source.key]
         numbers.append(number)
         lanes += [(Lane(source.key, level), number) for level in reversed(range(target.lanes))]
