@@ -17,6 +17,7 @@ from brokerkit.transports.rabbitmq.channel import LinkChannel
 from brokerkit.transports.rabbitmq.credit import Credit, Move, Step
 from brokerkit.transports.rabbitmq.errors import NOT_FOUND, closed_by, while_running
 from brokerkit.transports.rabbitmq.frames import ack_frame, dead_letter_frame, requeue_frame
+from brokerkit.transports.rabbitmq.lingering import Lingering
 from brokerkit.transports.rabbitmq.plan import SourcePlan
 from brokerkit.transports.rabbitmq.remaining import Remaining
 
@@ -74,7 +75,7 @@ class LaneConsumer:
         self._several = len(source.lanes) > 1
         self._remaining = Remaining()
         self._ask_at: float | None = None
-        self._acks = Acks()
+        self._acks, self._lingering = Acks(), Lingering()
         self._waiting: deque[Pushed] = deque()
         self._channel: LinkChannel | None = None
         self._consumers = 0
@@ -202,6 +203,7 @@ class LaneConsumer:
         if epoch != self.epoch or channel is None:
             return False
         frames = self._acks.settle(tags)
+        self._lingering.settled(len(frames), self._broker.clock.monotonic())
         if self._left is not None:
             self._changed.set()
         filled = self._credit.settled(sum(tag > self._before for tag in tags))
@@ -444,6 +446,8 @@ class LaneConsumer:
             await self._hand_back([each for each in self.held.values() if each.marked])
             unread = await self._unread()
             self.requeue(self.epoch, [*self.held, *unread])
+        if self.source.kind == "quorum":
+            await self._broker.clock.sleep(self._lingering.seconds(self._broker.clock.monotonic()))
         await channel.close(_CLOSE_WITHIN)
 
     def _dropped(self, error: Exception | None) -> None:
@@ -453,7 +457,7 @@ class LaneConsumer:
         self._channel = self._left = None
         self.epoch += 1
         self._newest = self._before = 0
-        self._acks = Acks()
+        self._acks, self._lingering = Acks(), Lingering()
         self._credit.stopped()
         self._waiting.clear()
         self._remaining.unknown()
