@@ -62,7 +62,7 @@ async def test_a_call_that_arrives_after_its_repetition_is_refused(server: Serve
             await asyncio.sleep(0.005)
         left = proxy.leave_behind()
         assert await sending == [Published.CONFIRMED]  # by a new connection
-        rest = range(2, 50)  # which say that the first is over; its answer is forgotten by and by
+        rest = range(2, 20)  # which say that the first is over; its answer is forgotten by and by
         assert [await published(transport, [number]) for number in rest] == [[Published.CONFIRMED]] * len(rest)
         for pipe in left:
             assert pipe.late is not None

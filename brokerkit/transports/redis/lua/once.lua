@@ -13,7 +13,7 @@ local function once(answer)
   local swept = known[2] and tonumber(known[3])
   if not swept then
     call('HSET', calls, seq, answer, 'over', over, 'swept', over)
-  elseif over - swept < 32 then -- answers that nobody needs any more are removed by and by
+  elseif over - swept < 8 and #answer < 16 then -- a few short answers that nobody needs any more may stay
     call('HSET', calls, seq, answer, 'over', over)
   else
     for first = swept + 1, over, 1000 do
