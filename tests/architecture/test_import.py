@@ -56,6 +56,12 @@ def test_importing_brokerkit_loads_no_heavy_module() -> None:
     assert not loaded.intersection(HEAVY)
 
 
+def test_the_redis_transport_loads_the_client_only_for_a_cluster() -> None:
+    loaded = _python("import sys, brokerkit.transports.redis.transport; print(*sys.modules, sep='\\n')", ROOT).split()
+    assert "hiredis" in loaded
+    assert "redis" not in loaded, "it takes more than 10 MB of each worker"
+
+
 def test_importing_brokerkit_reads_no_environment_and_does_no_io() -> None:
     assert _python(WATCH.replace("{module}", EVERYTHING), ROOT).split("\n") == [""]
 

@@ -10,7 +10,6 @@ import hiredis
 
 from brokerkit.errors import ConnectFailed, ConnectionLost
 from brokerkit.transports.redis.address import Address
-from brokerkit.transports.redis.cluster import Cluster
 from brokerkit.transports.redis.errors import while_connecting
 from brokerkit.transports.redis.greeting import greet as greeted
 from brokerkit.transports.redis.link import Argument, Link, Push, connect
@@ -98,6 +97,8 @@ def servers(
             _ = await greeted(link, str(location), location.kind)
 
     if location.kind is Kind.CLUSTER:
+        from brokerkit.transports.redis.cluster import Cluster  # loads 20 MB that nobody else needs
+
         return Cluster(location.addresses, name, greet=greet, on_push=on_push, on_up=on_up)
     locate = _sentinels(location) if location.kind is Kind.SENTINEL else _always(location.addresses[0])
     patience = location.login.command_timeout
