@@ -50,12 +50,13 @@ def described(record: TaskRecord) -> list[str]:
         f"  attempt {each.number}  {time_of(each.finished)}  {plain(each.error.type)}: {plain(each.error.message)}"
         for each in record.attempts
     ]
-    trace = record.error.traceback.rstrip().splitlines() if record.error is not None else []
-    return [
-        *fields(pairs),
-        *(["failed attempts", *earlier] if earlier else []),
-        *(["the last one's traceback", *(f"  {plain(line)}" for line in trace)] if trace else []),
-    ]
+    return [*fields(pairs), *(["failed attempts", *earlier] if earlier else []), *traced(record)]
+
+
+def traced(record: TaskRecord | None) -> list[str]:
+    """The traceback of its last failure, if it is known."""
+    trace = record.error.traceback.rstrip().splitlines() if record is not None and record.error is not None else []
+    return ["the last one's traceback", *(f"  {plain(line)}" for line in trace)] if trace else []
 
 
 def listed(found: Sequence[TaskRecord]) -> list[str]:

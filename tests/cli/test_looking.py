@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokerkit import App, Exchange, GiveUp, Log, Queue
+from brokerkit import App, Exchange, GiveUp, Log, Queue, Retry
 from tests.cli.programs import run, send
 
 payments = Queue("payments", priorities=3)
@@ -70,6 +70,25 @@ def test_dead_letters_are_listed_without_payload_and_shown_with_it(shop: Path, l
     assert "body" not in listed["entries"][0]
     shown = parsed(shop, "dlq", "show", "payments", letters[0], "--app", "shop")
     assert shown["body"] == {"order": "o-0"}
+    assert shown["traceback"] == "", "the task gave up by itself"
+
+
+async def test_a_dead_letter_is_shown_with_the_traceback_that_its_record_has(shop: Path) -> None:
+    app = App(f"sqlite:///{shop / 'shop.db'}", name="shop")
+
+    @app.task(queue=payments, retry=Retry.none())
+    async def divide() -> float:
+        return 1 / 0
+
+    async with app, app.worker():
+        handle = await divide.send()
+        with pytest.raises(Exception, match="division"):
+            await handle.result(timeout=20)
+    command = ("dlq", "show", "payments", handle.id, "--url", "sqlite:///shop.db")
+    assert "in divide" in parsed(shop, *command)["traceback"]
+    text = run(shop, *command).stdout
+    assert "the last one's traceback" in text
+    assert "return 1 / 0" in text
 
 
 def test_control_characters_of_messages_do_not_reach_the_terminal(shop: Path, letters: list[str]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import click
 import msgspec
 
-from brokerkit import DeadLetterGroups, DeadMessage
+from brokerkit import DeadLetterGroups, DeadMessage, MissingCapability, TaskRecord
 from brokerkit.cli.dlq.choosing import Chosen, looking, with_choice
 from brokerkit.cli.dlq.letters import described, entry, grouped, shown
 from brokerkit.cli.errors import Refusal
 from brokerkit.cli.opening import run
 from brokerkit.cli.options import Target, json_option, with_target
 from brokerkit.cli.output import count, show_json, show_lines
+from brokerkit.cli.records import traced
 
 _MOST = 100
 """Messages that ``--each`` lists, and groups that are listed, unless more are asked for."""
@@ -89,12 +90,13 @@ def _list_each(target: Target, queue: str, chosen: Chosen, as_json: bool) -> Non
 @with_target
 @json_option
 def show(target: Target, queue: str, id: str, as_json: bool) -> None:  # noqa: A002 - the command's word
-    """Show one dead letter of QUEUE with its headers, error and payload."""
-    dead = run(_show(target, queue, id))
+    """Show one dead letter of QUEUE with its headers, error, payload and, if a store has its record, its traceback."""
+    dead, record = run(_show(target, queue, id))
     if as_json:
-        show_json(entry(dead, payload=True))
+        error = record.error if record is not None else None
+        show_json({**entry(dead, payload=True), "traceback": error.traceback if error is not None else ""})
     else:
-        show_lines(shown(dead))
+        show_lines([*shown(dead), *traced(record)])
 
 
 async def groups_of(target: Target, queue: str, chosen: Chosen) -> DeadLetterGroups:
@@ -114,8 +116,11 @@ async def _each(target: Target, queue: str, chosen: Chosen) -> tuple[list[DeadMe
         return found, (await app.queue_stats(queue)).dead if everything else None
 
 
-async def _show(target: Target, queue: str, wanted: str) -> DeadMessage:
+async def _show(target: Target, queue: str, wanted: str) -> tuple[DeadMessage, TaskRecord | None]:
     async with looking(target, queue) as app:
         for dead in await app.dead_letters(queue, limit=1, ids=[wanted]):
-            return dead
+            try:
+                return dead, await app.handle(dead.message.id).record()
+            except MissingCapability:  # there is no store
+                return dead, None
     raise Refusal(f"{queue} has no dead letter {wanted!r}; see: brokerkit dlq list {queue} --each")
