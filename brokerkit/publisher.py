@@ -137,6 +137,8 @@ def _nowhere(outgoing: Outgoing, known: Collection[Exchange | Queue]) -> str:
     """Why a message goes nowhere, if that is its target's name."""
     if not outgoing.exchange:
         queues = [each.name for each in known if isinstance(each, Queue)]
+        if outgoing.routing_key in queues:
+            return "the queue has been deleted; restart this program, or apply its topology again"
         return f"there is no such queue{did_you_mean(outgoing.routing_key, queues)}"
     exchanges = [each.name for each in known if isinstance(each, Exchange)]
     if outgoing.exchange in exchanges:

@@ -23,6 +23,9 @@ from brokerkit import (
     TopologyError,
     Unroutable,
 )
+from brokerkit.message import Message, Outgoing
+from brokerkit.publisher import publish_error
+from brokerkit.transport import Published
 
 
 @pytest.mark.parametrize(
@@ -165,6 +168,14 @@ async def test_a_name_that_nobody_declares_is_told_from_a_binding_that_is_missin
             await app.publish(1, exchange=orders, routing_key="a")
         with pytest.raises(Unroutable, match="no binding matches; bind a queue"):
             await app.publish(1, exchange=other, routing_key="a")  # declared as it is used
+
+
+def test_a_queue_that_has_been_deleted_is_told_from_one_that_never_was() -> None:
+    message = Message(id="m-1", name="charge", body=b"", created=0.0)
+    failed = {"m-1": Published.UNROUTABLE}
+    error = publish_error([Outgoing(message, "", "payments")], failed, [Queue("payments")])
+    assert "the queue has been deleted" in str(error)
+    assert "did you mean" not in str(error)
 
 
 @pytest.mark.parametrize("bindings", [["orders"], Exchange("orders").bind("a"), "orders"])

@@ -177,6 +177,34 @@ async def test_a_sender_that_has_lost_its_connection_still_learns_where_to_send(
     await sweep(place, shop.name)
 
 
+@pytest.mark.parametrize("place", rabbitmqs()[:1], indirect=True)
+async def test_what_is_returned_because_its_queue_is_being_replaced_goes_to_its_stand_in(
+    place: Place, shop: Shop
+) -> None:
+    queue = shop.classic.name
+    async with place.transport() as sender, place.transport() as other:
+        await planning.apply(other, await planning.plan(other, shop.topology(shop.classic)), wait=60)
+        letter = Outgoing(Message(id="m-1", name="x", body=b"{}", created=time.time()), "", queue)
+        assert await sender.publish([letter], deadline=10) == [Published.CONFIRMED]  # it knows where the queue is
+        places = standins.of(queue)
+        under_way = UnderWay(other._broker)
+        async with Asking(other._broker.channel) as asking:
+            for name in (places.standin, places.out):
+                await asking.declare(QueuePlan(name, {"x-queue-type": "classic"}))
+            await under_way.begin()
+            await asking.delete_queue(queue)  # long before it has looked again
+            try:
+                nowhere = Outgoing(letter.message, "", "nowhere")
+                answers = await sender.publish([letter, nowhere, letter], deadline=10)
+                assert answers == [Published.CONFIRMED, Published.UNROUTABLE, Published.CONFIRMED]
+                assert (await asking.count(places.standin) or (0, 0))[0] == 2
+            finally:
+                await under_way.end()
+                for name in (places.standin, places.out):
+                    await asking.delete_queue(name)
+    await sweep(place, shop.name)
+
+
 class Killed(BaseException):
     """As a kill: nothing is cleaned up by whoever is hit."""
 

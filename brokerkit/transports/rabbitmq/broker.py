@@ -264,9 +264,13 @@ class RabbitmqBroker:
             except NotPermitted:
                 return False
 
+    def forget_places(self) -> None:
+        """Somebody knows better than we do that a queue is being replaced."""
+        self._no_swap_until = 0.0
+
     def look(self, queue: str) -> None:
         """Have those who read a queue look where it is to be read."""
-        self._no_swap_until = 0.0
+        self.forget_places()
         for subscription in self.subscriptions:
             for lane in subscription.lanes:
                 if lane.queue == queue:

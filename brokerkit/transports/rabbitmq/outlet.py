@@ -100,6 +100,22 @@ class Batch:
         """Write them again, before the rest."""
         self.todo.extendleft(reversed(indices))
 
+    @property
+    def returned(self) -> dict[int, str]:
+        """What was returned on its way straight to a queue, and to which."""
+        return {
+            index: self.items[index].routing_key
+            for index, answer in enumerate(self.answers)
+            if answer is Published.UNROUTABLE and not self.items[index].exchange
+        }
+
+    def retry(self, indices: Sequence[int]) -> None:
+        """Write again what had an answer."""
+        for index in indices:
+            self.answers[index] = None
+        self.left += len(indices)
+        self.again(indices)
+
     def condemn_all(self, exchange: str | None, fault: Closed) -> None:
         """The same for all that were still to go to an exchange."""
         hopeless = [index for index in self.todo if self.items[index].exchange == exchange]

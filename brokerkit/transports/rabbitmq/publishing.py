@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from brokerkit.clock import SystemClock
 from brokerkit.deadlines import TimeLimits
 from brokerkit.errors import BrokerBlocked, ConnectionLost, TransportError
-from brokerkit.transport import Published
+from brokerkit.transport import INBOX_PREFIX, Published
 from brokerkit.transports.rabbitmq.connection import Connection
 from brokerkit.transports.rabbitmq.outlet import Batch, Outlet, Prepared
 
@@ -95,6 +95,22 @@ class Publisher:
         return [answer or Published.UNKNOWN for answer in batch.answers]
 
     async def _deliver(self, batch: Batch) -> None:
+        await self._answered(batch)
+        while again := await self._led_astray(batch):
+            batch.retry(again)
+            await self._answered(batch)
+
+    async def _led_astray(self, batch: Batch) -> list[int]:
+        """What was returned because its queue has just been replaced."""
+        if self.replacements is None or Published.UNROUTABLE not in batch.answers:
+            return []
+        returned = {at: queue for at, queue in batch.returned.items() if not queue.startswith(INBOX_PREFIX)}
+        if not returned:
+            return []
+        found = await self.replacements.reachable(set(returned.values()))
+        return [at for at, queue in returned.items() if queue in found]
+
+    async def _answered(self, batch: Batch) -> None:
         while batch.left:
             if not batch.todo:
                 await batch.changed()

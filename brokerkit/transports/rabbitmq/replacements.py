@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from brokerkit.errors import BrokerkitError, ConnectionLost
@@ -63,6 +63,17 @@ class Replacements:
         await self._look()
         if self._task is None:
             self._task = self._broker.background.spawn(self._keep_looking(), "looking for queues that are replaced")
+
+    async def reachable(self, queues: Collection[str]) -> set[str]:
+        """Of queues that something was returned from, those that are there after all, or that others stand in for by
+        now: whoever sends may have looked too long ago."""
+        self._broker.forget_places()
+        await self.look(queues)
+        try:
+            return {queue for queue in queues if await self._broker.exists("queue", self.places.get(queue, queue))}
+        except BrokerkitError as error:
+            _log.debug("whether queues are there is not known: %s", error)
+            return set()
 
     async def look_again(self) -> None:
         """Somebody says that something has changed."""
