@@ -22,9 +22,6 @@ class ReplyInbox:
     Args:
         transport: Where it is opened.
         supervisor: Runs its reader.
-
-    Attributes:
-        opened_at: Its address; None until it is open.
     """
 
     def __init__(self, transport: Transport, supervisor: Supervisor) -> None:
@@ -32,17 +29,15 @@ class ReplyInbox:
         self._supervisor = supervisor
         self._waiters: WeakValueDictionary[str, Waiter] = WeakValueDictionary()
         self._opened: asyncio.Future[str] | None = None
-        self.opened_at: str | None = None
 
     async def address(self) -> str:
         """Its address; opened when it is first needed."""
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._supervisor.spawn(self._read(self._opened), "inbox")
-        if not self._opened.done():
-            await asyncio.shield(self._opened)
-        self.opened_at = self._opened.result()
-        return self.opened_at
+        if self._opened.done():
+            return self._opened.result()
+        return await asyncio.shield(self._opened)
 
     def expect(self, task_id: str, *, kept: bool) -> Waiter:
         """Register before the task is sent, so that no reply is missed. Kept as long as its handle is."""

@@ -87,7 +87,7 @@ class Sending:
         for call in calls:
             check_call(call)
         wants_reply = any(call.profile.reply for call in calls)
-        reply_to = (self._inbox.opened_at or await self._inbox.address()) if wants_reply else None
+        reply_to = await self._inbox.address() if wants_reply else None
         handles: list[Handle[R]] = []
         outgoing = self._compose(calls[:size], reply_to, handles)
         done = 0

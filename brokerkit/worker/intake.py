@@ -106,8 +106,6 @@ class Intake:
             self.admit(deliveries)
             if not deliveries:  # paused or closed by somebody else: it answers at once, and the loop must not spin
                 await self._clock.sleep(NOTHING_TAKEN)
-            elif len(deliveries) == 1:  # a lonely message starts before more are asked for
-                await asyncio.sleep(0)
 
     async def relieve(self) -> None:
         """Hand back what was fetched ahead when no slot has become free for a while: other workers may have one."""

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "programs": "data contracts policy engine adapters shell root programs",
 }
 
-SHARED = "transports/background transports/gate"
+SHARED = "transports/background transports/gate transports/stash"
 """What adapters of brokers share."""
 
 LIBRARIES = {

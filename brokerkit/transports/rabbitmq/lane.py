@@ -331,11 +331,13 @@ class LaneConsumer:
         """Wait for a change, but look again after so many seconds. Meanwhile answer what was asked of us, and now and
         then ask whether our consumer lives."""
         heartbeat = self._broker.server.options.heartbeat
-        ask = heartbeat if self._ask_at is None else self._ask_at - self._broker.clock.monotonic()
-        if ask <= 0:
+        if self._ask_at is None:
+            if not await self._change(min(again or heartbeat, heartbeat)) and again is None:
+                await self._check(channel)
+        elif (left := self._ask_at - self._broker.clock.monotonic()) > 0:
+            await self._change(left)
+        else:
             await self._inquire(channel)
-        elif not await self._change(min(again or heartbeat, heartbeat, ask)) and again is None and ask >= heartbeat:
-            await self._check(channel)
 
     async def _inquire(self, channel: LinkChannel) -> None:
         """Ask whether the broker has more."""

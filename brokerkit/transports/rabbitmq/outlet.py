@@ -13,7 +13,7 @@ import msgspec
 
 from brokerkit.errors import EncodeError
 from brokerkit.message import Message, Scalar
-from brokerkit.transport import Published
+from brokerkit.transport import INBOX_PREFIX, Published
 from brokerkit.transports.rabbitmq.channel import ChannelLost, LinkChannel
 from brokerkit.transports.rabbitmq.envelope import encode, message_id_of
 from brokerkit.transports.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, Closed
@@ -46,6 +46,11 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     extra: Mapping[str, Scalar | None] = {}
     priority: int | None = None
     nack: Published = Published.REFUSED
+
+    @property
+    def straight_to(self) -> str | None:
+        """The queue of an app that it goes straight to; None for an exchange or somebody's inbox."""
+        return None if self.exchange or self.routing_key.startswith(INBOX_PREFIX) else self.routing_key
 
 
 class Batch:
@@ -104,9 +109,9 @@ class Batch:
     def returned(self) -> dict[int, str]:
         """What was returned on its way straight to a queue, and to which."""
         return {
-            index: self.items[index].routing_key
+            index: queue
             for index, answer in enumerate(self.answers)
-            if answer is Published.UNROUTABLE and not self.items[index].exchange
+            if answer is Published.UNROUTABLE and (queue := self.items[index].straight_to) is not None
         }
 
     def retry(self, indices: Sequence[int]) -> None:

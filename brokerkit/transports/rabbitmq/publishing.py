@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from brokerkit.clock import SystemClock
 from brokerkit.deadlines import TimeLimits
 from brokerkit.errors import BrokerBlocked, ConnectionLost, TransportError
-from brokerkit.transport import INBOX_PREFIX, Published
+from brokerkit.transport import Published
 from brokerkit.transports.rabbitmq.connection import Connection
 from brokerkit.transports.rabbitmq.outlet import Batch, Outlet, Prepared
 
@@ -104,8 +104,7 @@ class Publisher:
         """What was returned because its queue has just been replaced."""
         if self.replacements is None or Published.UNROUTABLE not in batch.answers:
             return []
-        returned = {at: queue for at, queue in batch.returned.items() if not queue.startswith(INBOX_PREFIX)}
-        if not returned:
+        if not (returned := batch.returned):
             return []
         found = await self.replacements.reachable(set(returned.values()))
         return [at for at, queue in returned.items() if queue in found]

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from brokerkit.errors import BrokerkitError, ConnectionLost
-from brokerkit.transport import INBOX_PREFIX
 from brokerkit.transports.rabbitmq import standins
 from brokerkit.transports.rabbitmq.asking import Asking, NotPermitted
 
@@ -51,8 +50,7 @@ class Replacements:
         good = self._broker.clock.monotonic() < self._good_until
         if good and not self._under_way:
             return set()
-        queues = {each.routing_key for each in items if not each.exchange}
-        queues = {queue for queue in queues if not queue.startswith(INBOX_PREFIX)}
+        queues = {queue for each in items if (queue := each.straight_to) is not None}
         return queues if not good or not queues <= self._known else set()
 
     async def look(self, queues: Iterable[str]) -> None:

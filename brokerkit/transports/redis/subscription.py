@@ -10,6 +10,7 @@ from brokerkit.delivery import Delivery, Lane
 from brokerkit.errors import ConnectionLost
 from brokerkit.outcome import RELEASE, Outcome
 from brokerkit.transport import Settled, StartMark
+from brokerkit.transports import stash
 from brokerkit.transports.gate import Gate
 from brokerkit.transports.redis import scripts
 from brokerkit.transports.redis.feed import Feed
@@ -65,21 +66,7 @@ class RedisSubscription:
 
     def _take(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> list[Delivery]:
         """From the stash, as far as asked for."""
-        left, bounds = dict(limit), dict(most)
-        found: list[Delivery] = []
-        rest: list[Delivery] = []
-        for delivery in self._stash:
-            if delivery.lost:
-                continue
-            room, bound = left.get(delivery.lane, 0), bounds.get(delivery.lane.source, 1)
-            if room <= 0 or bound <= 0:
-                rest.append(delivery)
-                continue
-            found.append(delivery)
-            left[delivery.lane] = room - 1
-            if delivery.lane.source in bounds:
-                bounds[delivery.lane.source] = bound - 1
-        self._stash = rest
+        found, self._stash = stash.split(self._stash, limit, most)
         return found
 
     # What feeds ask and bring
@@ -216,11 +203,11 @@ class RedisSubscription:
         if not self._paused and not self.closed:
             self._paused = True
             self._gate.open()
-            stash, self._stash = self._stash, []
+            waiting, self._stash = self._stash, []
             try:
-                await self.release(stash)
+                await self.release(waiting)
             finally:  # what has not gone back is here when intake goes on
-                self._stash += [delivery for delivery in stash if self.holds(delivery)]
+                self._stash += [delivery for delivery in waiting if self.holds(delivery)]
             for feed in self.feeds:
                 feed.look()  # what is on its way goes back, too
                 await feed.offer(feed.seats, left=True)

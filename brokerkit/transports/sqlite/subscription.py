@@ -10,6 +10,7 @@ from brokerkit.delivery import Delivery, Lane
 from brokerkit.errors import ConnectionLost, TransportError
 from brokerkit.outcome import RELEASE, Outcome
 from brokerkit.transport import Settled, StartMark
+from brokerkit.transports import stash
 from brokerkit.transports.gate import Gate
 from brokerkit.transports.sqlite.claiming import Claim, Claimed, Wanted, deliveries
 from brokerkit.transports.sqlite.database import Call, Database
@@ -92,21 +93,7 @@ class SqliteSubscription:
 
     def _take(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> list[Delivery]:
         """From the stash, as far as asked for."""
-        left, bounds = dict(limit), dict(most)
-        found: list[Delivery] = []
-        rest: list[Delivery] = []
-        for delivery in self._stash:
-            if delivery.lost:
-                continue
-            room, bound = left.get(delivery.lane, 0), bounds.get(delivery.lane.source, 1)
-            if room <= 0 or bound <= 0:
-                rest.append(delivery)
-                continue
-            found.append(delivery)
-            left[delivery.lane] = room - 1
-            if delivery.lane.source in bounds:
-                bounds[delivery.lane.source] = bound - 1
-        self._stash = rest
+        found, self._stash = stash.split(self._stash, limit, most)
         return found
 
     def _ask(self, limit: Mapping[Lane, int], most: Mapping[str, int]) -> None:
@@ -237,8 +224,8 @@ class SqliteSubscription:
         self._gate.open()
 
     def _release_stash(self) -> None:
-        stash, self._stash = self._stash, []
-        mine = [verdict(delivery, RELEASE) for delivery in stash if self.let_go(delivery)]
+        waiting, self._stash = self._stash, []
+        mine = [verdict(delivery, RELEASE) for delivery in waiting if self.let_go(delivery)]
         if mine:
             self._database.writer.send(self._settle_work, mine)
 
