@@ -86,9 +86,11 @@ class Cluster:
         """The slot of a key."""
         return int(self.primaries[0].ask("CLUSTER", "KEYSLOT", key))
 
-    def move(self, key: str, *, midway: Callable[[], None] = lambda: None) -> None:
+    def move(
+        self, key: str, *, midway: Callable[[], None] = lambda: None, untold: Callable[[], None] = lambda: None
+    ) -> None:
         """Move the slot of a key to another primary, key by key as an administrator does; something may be done when
-        half of the keys have moved."""
+        half of the keys have moved, and when all have, but nobody has been told."""
         slot, source = self.slot(key), self.owner(key)
         target = next(server for server in self.primaries if server is not source)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", self.identity(source))
@@ -98,6 +100,7 @@ class Cluster:
             if number == (len(keys) + 1) // 2:
                 midway()
             source.ask("MIGRATE", "127.0.0.1", target.port, each, 0, 5000)
+        untold()
         for server in (target, source, *self.primaries):
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", self.identity(target))
 

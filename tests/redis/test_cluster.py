@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import threading
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from brokerkit import App, Queue, Retry
 from brokerkit.errors import ConfigurationError, ConnectFailed, PublishFailed, TopologyError
 from brokerkit.topology import DeadLetter, RedisOptions
 from brokerkit.transports.redis import RedisTransport
+from brokerkit.transports.redis.scripts import Script
 from tests.redis.cluster import Cluster
 from tests.redis.running import Ran
 
@@ -42,6 +45,29 @@ async def test_slots_move_while_their_queue_is_in_use(cluster: Cluster) -> None:
                 await asyncio.sleep(0.02)
     assert set(ran.count.values()) == {1}
     assert stats.dead == 0
+
+
+async def test_a_script_that_hands_over_goes_where_it_is_asked_to_while_a_slot_moves(cluster: Cluster) -> None:
+    body, key = b"#!lua\nreturn redis.call('GET', KEYS[1])", "untold:{near}"
+    moved, told = threading.Event(), threading.Event()
+    script = Script("look", body, hashlib.sha1(body, usedforsecurity=False).hexdigest(), hands_over=True)
+
+    def untold() -> None:
+        moved.set()
+        assert told.wait(20)
+
+    async with RedisTransport(f"{cluster.url}?prefix=untold") as transport:
+        servers = transport._broker.servers
+        await servers.ask("SET", key, "here")
+        move = asyncio.create_task(asyncio.to_thread(cluster.move, key, untold=untold))
+        try:
+            await asyncio.to_thread(moved.wait, 20)
+            async with asyncio.timeout(5):
+                assert await servers.run(script, [key], []) == b"here"
+        finally:
+            told.set()
+            await move
+            await servers.ask("DEL", key)
 
 
 async def _send_slowly(ran: Ran, numbers: range) -> None:

@@ -271,7 +271,9 @@ class Session:
         link = self._usable()
         if asking:
             _ = link.send("ASKING")
-        asked = link.send("EVALSHA", script.sha, len(keys), *keys, *args, others_first=script.hands_over)
+        # What ASKING allows is the very next command.
+        others_first = script.hands_over and not asking
+        asked = link.send("EVALSHA", script.sha, len(keys), *keys, *args, others_first=others_first)
         also = link.send(*then) if then else None
         answer = await asked
         if isinstance(answer, hiredis.ReplyError):
